@@ -1,0 +1,94 @@
+/**
+ * The closed table of error codes, and the one error class that carries them.
+ *
+ * Everything a person or a program can be told has a code here: what it means, whether trying again can help, what the
+ * command line exits with, and what to do next. Activities, the CLI and (later) HTTP render from this table, so a code
+ * means the same everywhere. Expected outcomes (an object that exists, a commit that lost its race) are return values.
+ */
+
+interface ErrorKind {
+  readonly summary: string;
+  readonly retryable: boolean;
+  readonly exitCode: number;
+  readonly hint: string;
+}
+
+/** Exit codes: 2 bad input, 3 not found, 4 refused, 5 damaged or wrong key, 6 a store or service cannot be reached, 1 the rest. */
+export const ERROR_KINDS = {
+  ARGUMENT_INVALID: { summary: 'an argument is not of the expected form', retryable: false, exitCode: 2, hint: 'see the field and what was expected; `holdfast help COMMAND` shows the form' },
+  CONFIG_INVALID: { summary: 'the configuration is not usable', retryable: false, exitCode: 2, hint: 'mend the named field; `holdfast doctor` prints what is read from where' },
+  RECORD_INVALID: { summary: 'a stored record is not of the expected form', retryable: false, exitCode: 5, hint: 'the object was written by something else or damaged; `holdfast verify` tells what is affected' },
+  UPGRADE_REQUIRED: { summary: 'the repository was written by a newer Holdfast', retryable: false, exitCode: 4, hint: 'upgrade Holdfast on this machine; nothing was changed' },
+  HINT_INVALID: { summary: 'the list of changed extents cannot be trusted', retryable: false, exitCode: 4, hint: 'capture again without the list; the volume is then compared as a whole' },
+
+  VOLUME_NOT_FOUND: { summary: 'no such volume', retryable: false, exitCode: 3, hint: '`holdfast volume list` shows the names' },
+  VOLUME_EXISTS: { summary: 'a volume of that name exists', retryable: false, exitCode: 4, hint: 'choose another name, or retire the old volume first' },
+  VOLUME_RETIRED: { summary: 'the volume was retired', retryable: false, exitCode: 4, hint: 'add it again under the same name to start a new incarnation' },
+  VOLUME_SHRANK: { summary: 'the volume is smaller than its newest snapshot', retryable: false, exitCode: 4, hint: 'if that is meant, capture with --allow-shrink' },
+  SOURCE_UNREADABLE: { summary: 'the source of the volume cannot be read', retryable: false, exitCode: 6, hint: 'check the path and the permissions on the node that hosts the volume' },
+  SOURCE_CHANGED: { summary: 'the source changed while it was read', retryable: false, exitCode: 4, hint: 'freeze or stop its writer, or consent to a fuzzy snapshot with --allow-fuzzy' },
+  STORE_NOT_FOUND: { summary: 'no such store', retryable: false, exitCode: 3, hint: '`holdfast store list` shows the names' },
+  STORE_EXISTS: { summary: 'a store of that name exists', retryable: false, exitCode: 4, hint: 'choose another name' },
+  STORE_UNFIT: { summary: 'the store does not keep the guarantees that Holdfast needs', retryable: false, exitCode: 4, hint: 'use a store with atomic conditional puts (If-None-Match: *)' },
+  STORE_UNREACHABLE: { summary: 'the store does not answer', retryable: true, exitCode: 6, hint: 'check the address, the network and the credentials; work goes on by itself when it answers again' },
+  STORE_DENIED: { summary: 'the store refuses the credentials', retryable: false, exitCode: 6, hint: 'check the credentials and the bucket policy' },
+  STORE_FULL: { summary: 'the store has no room left', retryable: true, exitCode: 6, hint: 'free room in the store; nothing was lost, the job goes on once there is room' },
+  REPOSITORY_NOT_FOUND: { summary: 'the store holds no repository of that name', retryable: false, exitCode: 3, hint: '`holdfast rescue list` shows what the store holds' },
+  REPOSITORY_OTHER: { summary: 'the store holds another repository than expected', retryable: false, exitCode: 4, hint: 'the address points at a different or re-created store; point it back, or add it under a new name' },
+  PASSPHRASE_WRONG: { summary: 'the passphrase does not open the repository', retryable: false, exitCode: 5, hint: 'check the reference (environment variable, file or command) and the recovery sheet' },
+  PASSPHRASE_MISSING: { summary: 'the passphrase reference yields nothing', retryable: false, exitCode: 2, hint: 'set the environment variable, or mend the file or command that the reference names' },
+
+  SNAPSHOT_NOT_FOUND: { summary: 'no such snapshot', retryable: false, exitCode: 3, hint: '`holdfast snapshot list` shows the ids; --all includes hidden ones' },
+  SNAPSHOT_GONE: { summary: 'the snapshot was reclaimed while it was read', retryable: false, exitCode: 3, hint: 'its pin had lapsed; choose another snapshot' },
+  SNAPSHOT_PINNED: { summary: 'the snapshot is in use', retryable: true, exitCode: 4, hint: 'a restore or copy reads it; it is reclaimed when that ends' },
+  VISIBILITY_CHANGED: { summary: 'the snapshot was hidden or shown by somebody else meanwhile', retryable: false, exitCode: 4, hint: 'look again and decide anew' },
+  CLAIM_LOST: { summary: 'another attempt has taken over this lineage', retryable: false, exitCode: 4, hint: 'nothing is lost; the newer attempt goes on' },
+  PARENT_MOVED: { summary: 'another snapshot was committed to this lineage meanwhile', retryable: true, exitCode: 4, hint: 'try again: the next attempt builds on the newer snapshot' },
+  MISSING_EXTENTS: { summary: 'values that the snapshot relies on were reclaimed meanwhile', retryable: true, exitCode: 1, hint: 'try again: they are sent' },
+  RECORD_REFUSED: { summary: 'the log does not admit this entry', retryable: false, exitCode: 4, hint: 'the reason says which rule stands against it' },
+  CONTENTION: { summary: 'too many writers compete for the log', retryable: true, exitCode: 6, hint: 'try again in a moment' },
+
+  OBJECT_MISSING: { summary: 'an object that is referred to is not there', retryable: false, exitCode: 5, hint: 'the store lost or removed it; `holdfast verify` lists what it held' },
+  DAMAGED: { summary: 'stored bytes are not what was written', retryable: false, exitCode: 5, hint: 'restore from another store; `holdfast verify` lists what is affected' },
+  LOG_DIVERGED: { summary: 'the log does not continue from what was read before', retryable: false, exitCode: 5, hint: 'the store was rolled back or replaced; do not write to it before you know why' },
+
+  TARGET_EXISTS: { summary: 'the target of the restore is there already', retryable: false, exitCode: 4, hint: 'choose another path, or --overwrite, or --differences to write only what differs' },
+  TARGET_TOO_SMALL: { summary: 'the target is smaller than the snapshot', retryable: false, exitCode: 4, hint: 'choose a larger device' },
+  TARGET_FULL: { summary: 'there is no room for the restored volume', retryable: false, exitCode: 6, hint: 'free room or choose another path' },
+  TARGET_UNWRITABLE: { summary: 'the target cannot be written', retryable: false, exitCode: 6, hint: 'check the path and the permissions' },
+  PROOF_FAILED: { summary: 'the restored bytes do not add up to the root of the snapshot', retryable: false, exitCode: 5, hint: 'do not use the target; restore again from another store' },
+
+  JOB_NOT_FOUND: { summary: 'no such job', retryable: false, exitCode: 3, hint: '`holdfast job list` shows the ids' },
+  JOB_CANCELLED: { summary: 'the job was cancelled', retryable: false, exitCode: 1, hint: 'start it again to go on where it stopped' },
+  NODE_UNAVAILABLE: { summary: 'no worker serves the node that hosts the volume', retryable: true, exitCode: 6, hint: 'start `holdfast node` there; the job waits for it' },
+  TEMPORAL_UNREACHABLE: { summary: 'the Temporal server does not answer', retryable: true, exitCode: 6, hint: '`holdfast up` starts one; `holdfast rescue` works without' },
+  COMPONENT_UNAVAILABLE: { summary: 'a component that is needed cannot be had here', retryable: false, exitCode: 6, hint: 'set the address in the environment or install what the message names' },
+  INTERNAL: { summary: 'a mistake in Holdfast', retryable: false, exitCode: 1, hint: 'please report it with the details' },
+} as const satisfies Record<string, ErrorKind>;
+
+export type ErrorCode = keyof typeof ERROR_KINDS;
+
+/** Facts about one occurrence: names, numbers, what was expected. Never a secret. */
+export type ErrorDetails = Readonly<Record<string, string | number | boolean | null | readonly string[] | readonly number[]>>;
+
+export class HoldfastError extends Error {
+  override readonly name = 'HoldfastError';
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.details = details;
+  }
+
+  get retryable(): boolean {
+    return ERROR_KINDS[this.code].retryable;
+  }
+}
+
+export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(ERROR_KINDS, text);
+
+/** Narrows to a HoldfastError, optionally of one of the codes named. */
+export const isHoldfastError = (error: unknown, ...codes: readonly ErrorCode[]): error is HoldfastError =>
+  error instanceof HoldfastError && (codes.length === 0 || codes.includes(error.code));

@@ -1,0 +1,17 @@
+/**
+ * Jest runs the TypeScript sources as they are: Node 24 strips the types, so nothing is transformed, cached or mapped, and a
+ * line number in a failure is the line in the file. Needs --experimental-vm-modules, which `npm test` passes.
+ *
+ * Two workers, because the servers that tests start want a core, too. The timeout suits a test with a real server in it;
+ * one that starts several, or provisions them, names a longer one itself.
+ */
+export default {
+  testEnvironment: 'node',
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: {},
+  testMatch: ['<rootDir>/test/**/*.test.ts'],
+  // Emitted files repeat the sources; recorded data and temporary trees hold no tests.
+  modulePathIgnorePatterns: ['<rootDir>/dist/'],
+  testTimeout: 60_000,
+  maxWorkers: 2,
+};

@@ -1,0 +1,70 @@
+/**
+ * Every bound of the product, with its arithmetic. docs/limits.md quotes this file.
+ */
+export const KIB = 1024;
+export const MIB = 1024 * KIB;
+export const GIB = 1024 * MIB;
+
+/** Default size of an extent. 256 KiB: 4 Mi extents a TiB, a 56-byte table row each, 0.02 % of the data. */
+export const EXTENT_BYTES_DEFAULT = 256 * KIB;
+/** The least: above the largest map node (8,232 bytes), so that an extent and a node can never have the same bytes. */
+export const EXTENT_BYTES_MIN = 16 * KIB;
+/** The most: four to a pack at the least. */
+export const EXTENT_BYTES_MAX = 4 * MIB;
+
+/** Children of a map node. */
+export const MAP_FANOUT = 256;
+/** Levels above the extents: leaves are level 1, the root level 4. 256^4 extents of 256 KiB are 1 PiB. */
+export const MAP_HEIGHT = 4;
+export const VOLUME_EXTENTS_MAX = MAP_FANOUT ** MAP_HEIGHT;
+/** Work is cut into subtrees of level 2: 65,536 extents, 16 GiB at the default size; 64 of them a TiB. */
+export const SUBTREE_LEVEL = 2;
+export const SUBTREE_EXTENTS = MAP_FANOUT ** SUBTREE_LEVEL;
+/** The group number of what belongs to no subtree: levels 3 and 4, collections. Subtrees number at most 65,536. */
+export const GROUP_TOP = 0xffff_ffff;
+
+/** A pack is closed before it would pass this. 64 packs of a 1 GiB change; one request each. */
+export const PACK_BYTES_MAX = 16 * MIB;
+/** A pack is rewritten when at most this share of its bytes is live. */
+export const PACK_LIVE_SHARE_MIN = 0.5;
+/** A reclaim rewrites at most this many bytes of live values a run, so that its cost follows what it freed. */
+export const REWRITE_BYTES_MAX = 256 * MIB;
+
+/** A stored envelope (log record, change part, checkpoint part) opens to at most this. A full subtree's diff is 4.8 MB. */
+export const ENVELOPE_BYTES_MAX = 64 * MIB;
+/** Rows in a checkpoint part: 56 bytes each, 29 MB. */
+export const CHECKPOINT_PART_ROWS = 524_288;
+/** A checkpoint is written when the log has grown by this many records ... */
+export const CHECKPOINT_RECORDS = 256;
+/** ... or the rows touched since exceed this share of the table. */
+export const CHECKPOINT_TAIL_SHARE = 0.25;
+
+/** Entries in one log record. */
+export const RECORD_ENTRIES_MAX = 64;
+/** Earlier claims of a lineage whose packs an open one may adopt. */
+export const CLAIMS_KEPT_MAX = 8;
+/** Lost races before an append gives up with CONTENTION. Each loss means that another writer got on. */
+export const APPEND_ROUNDS_MAX = 64;
+/** Rounds of commit, missing, push before a writer brings everything itself; then it ends for certain. */
+export const MISSING_ROUNDS_MAX = 3;
+/** Times a reader syncs and looks again after a 404. Each one means that a collector moved the value meanwhile. */
+export const READ_ROUNDS_MAX = 8;
+/** Log records read ahead in parallel while syncing. */
+export const SYNC_WINDOW = 16;
+
+/** A pin without renewal lapses after this; a restore renews it every third of it. */
+export const PIN_MS_DEFAULT = 24 * 3600 * 1000;
+
+/** Share of the "unchanged" extents that a capture with a hint reads all the same, and the most of them. */
+export const HINT_SAMPLE_SHARE = 0.001;
+export const HINT_SAMPLE_MAX = 256;
+
+/** Pack bodies in flight to one store; with 16 MiB packs 64 MiB. */
+export const PUTS_IN_FLIGHT = 4;
+/** Packs in flight from a store during restore, copy, verify. */
+export const GETS_IN_FLIGHT = 4;
+/** Plain bytes of one batch: what a thread hashes or opens between two looks at the main thread. */
+export const BATCH_BYTES = 4 * MIB;
+
+/** Destinations of one job. Each holds (threads + 1) open packs: 8 x 3 x 16 MiB = 384 MiB is the ceiling on two threads. */
+export const DESTINATIONS_MAX = 8;

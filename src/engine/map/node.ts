@@ -23,7 +23,7 @@ const MAGIC = Buffer.from('HFN\x01', 'latin1');
 export const ABSENT: Buffer = Buffer.alloc(FINGERPRINT_BYTES);
 export const isAbsent = (fingerprint: Uint8Array): boolean => ABSENT.equals(fingerprint);
 
-export const fingerprintOf = (plain: Uint8Array): Buffer => blake3(plain);
+export const fingerprintOf = (plain: Uint8Array): Buffer => blake3(Buffer.from(plain.buffer, plain.byteOffset, plain.length));
 
 export const childOf = (children: Buffer, i: number): Buffer => children.subarray(i * FINGERPRINT_BYTES, (i + 1) * FINGERPRINT_BYTES);
 

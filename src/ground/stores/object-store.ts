@@ -6,10 +6,13 @@
  * implementations, and test/conformance proves them on each. Everything that Holdfast keeps is write-once, so there is
  * no update and no conditional delete.
  *
- * Names are `/`-separated, 1 to 512 characters of [A-Za-z0-9._-] in segments that are not empty, `.` or `..`.
+ * Names are `/`-separated, 1 to 512 characters of [A-Za-z0-9._-] in segments of 1 to 255 that do not begin with a full stop.
+ * No name is the folder of another (`a` and `a/b`): a store may refuse the second of the two with ARGUMENT_INVALID.
  *
  * Errors are HoldfastErrors: STORE_UNREACHABLE (unclear: the call may or may not have taken effect; retryable),
- * STORE_DENIED, STORE_FULL, ARGUMENT_INVALID. Whether an object is there is a return value, never an error.
+ * STORE_DENIED, STORE_FULL, ARGUMENT_INVALID; DAMAGED when the store itself says that its bytes are not what was put;
+ * STORE_UNFIT when it cannot do what is asked. A call whose signal is aborted rejects with the signal's reason, and a put
+ * may then have taken effect. Whether an object is there is a return value, never an error.
  */
 
 /** Bytes [offset, offset + length). A range that reaches past the end yields what is there. */
@@ -64,7 +67,7 @@ export interface ObjectStore {
 /** Every object below `prefix`, page by page. */
 export async function* listAll(store: ObjectStore, prefix: string, options: CallOptions = {}): AsyncGenerator<ObjectInfo> {
   const limit = 1000;
-  for (let after: string | undefined; ; ) {
+  for (let after: string | undefined; ;) {
     const page = await store.list(prefix, { ...options, limit, ...(after === undefined ? {} : { after }) });
     yield* page;
     if (page.length < limit) return;

@@ -43,8 +43,24 @@ const AWKWARD_NAMES = [
 ];
 
 const BAD_NAMES = [
-  ...['', '/a', 'a/', 'a//b', '.', '..', 'a/../b', '../a', 'a/..', '.hidden', 'a/.tmp'],
-  ...['a b', 'ä', 'a\0', 'a\\b', 'a\n', 'x'.repeat(513), 'y'.repeat(256)],
+  '',
+  '/a',
+  'a/',
+  'a//b',
+  '.',
+  '..',
+  'a/../b',
+  '../a',
+  'a/..',
+  '.hidden',
+  'a/.tmp',
+  'a b',
+  'ä',
+  'a\0',
+  'a\\b',
+  'a\n',
+  'x'.repeat(513),
+  'y'.repeat(256),
 ];
 
 export function objectStoreSuite(name: string, makeStore: () => Promise<StoreUnderTest>, { raceRounds = 200 }: SuiteOptions = {}): void {

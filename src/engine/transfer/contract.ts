@@ -7,6 +7,7 @@
  * is one open claim in one repository. Its base may differ from the others'; what is read is the union of what each lacks.
  */
 import type { Codec, PackKey } from '../../ground/sealing/blob.ts';
+import type { ByteRange } from '../../ground/stores/object-store.ts';
 import type { Location } from '../repository/location.ts';
 import type { PackEntry } from '../repository/pack.ts';
 
@@ -73,6 +74,26 @@ export interface SubtreeReceipt {
   readonly newExtents: number;
   /** Bytes put to the store for this subtree, packs and change part. */
   readonly sentBytes: number;
+}
+
+/** One repository to read values from, as the pipeline sees it. */
+export interface ValueReader {
+  /** The store's name: for errors and metrics. */
+  readonly store: string;
+  /** Name and key of a pack by its 16-byte id. */
+  packOf(id: Buffer): { readonly name: string; readonly packKey: PackKey };
+  /** Bytes of an object, or null when it is not there. A shorter answer than asked for means that the object ends. */
+  read(name: string, range: ByteRange, signal?: AbortSignal): Promise<Buffer | null>;
+  /** Where a value lies after looking again (syncing first), or null when the repository does not hold it. */
+  locate(fingerprint: Buffer, signal?: AbortSignal): Promise<Location | null>;
+}
+
+/** A value at a position, as a walk of a map yields it. */
+export interface PlacedValue {
+  readonly extent: number;
+  readonly fingerprint: Buffer;
+  /** The locator beside the leaf: a hint, perhaps stale, perhaps unknown. */
+  readonly location: Location | null;
 }
 
 /** A frozen or plain view of a volume, open for reading. */

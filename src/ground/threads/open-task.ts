@@ -1,0 +1,62 @@
+/**
+ * Opens the blobs of a range of a pack, checks each against its fingerprint, and writes what they hold where it belongs.
+ *
+ * A blob that does not open or is not what its fingerprint says is reported and nothing of it is written; the others go on.
+ * A target that cannot be written ends the task.
+ */
+import { blake3 } from '@napi-rs/blake-hash';
+import { writeSync } from 'node:fs';
+import { HoldfastError } from '../../domain/errors.ts';
+import { openBlob } from '../sealing/blob.ts';
+import { slotFingerprint, type OpenResult, type OpenTask, type StoredBlob } from './tasks.ts';
+
+type Failure = OpenResult['failures'][number];
+
+/** The plain bytes of a blob, or why it cannot be trusted. */
+export function openChecked(task: Pick<OpenTask, 'key' | 'start'>, slot: Buffer, blob: StoredBlob): Buffer | Omit<Failure, 'blob'> {
+  const at = blob.offset - task.start;
+  const fingerprint = slotFingerprint(slot, blob.place);
+  try {
+    const { kind, plain } = openBlob(slot.subarray(at, at + blob.length), blob.offset, task.key, fingerprint);
+    if (kind === 'extent' && blake3(plain).equals(fingerprint)) return plain;
+    return { code: 'DAMAGED', message: 'a stored value is not what its fingerprint says' };
+  } catch (error) {
+    if (error instanceof HoldfastError) return { code: error.code, message: error.message };
+    throw error;
+  }
+}
+
+function writeFully(fd: number, bytes: Uint8Array, offset: number): void {
+  for (let put = 0; put < bytes.length;) {
+    try {
+      put += writeSync(fd, bytes, put, bytes.length - put, offset + put);
+    } catch (cause) {
+      const full = cause instanceof Error && 'code' in cause && (cause.code === 'ENOSPC' || cause.code === 'EDQUOT');
+      throw new HoldfastError(full ? 'TARGET_FULL' : 'TARGET_UNWRITABLE', `the target cannot be written at ${offset}: ${String(cause)}`, {
+        offset,
+      });
+    }
+  }
+}
+
+export function openTask(task: OpenTask): OpenResult {
+  const slot = Buffer.from(task.slot);
+  const failures: Failure[] = [];
+  let plainBytes = 0;
+  let writtenBytes = 0;
+  task.blobs.forEach((blob, i) => {
+    const plain = openChecked(task, slot, blob);
+    if (!Buffer.isBuffer(plain)) {
+      failures.push({ blob: i, ...plain });
+      return;
+    }
+    plainBytes += plain.length;
+    if (task.target === null) return;
+    for (const offset of blob.targets) {
+      const part = plain.subarray(0, Math.min(plain.length, task.target.sizeBytes - offset));
+      writeFully(task.target.fd, part, offset);
+      writtenBytes += part.length;
+    }
+  });
+  return { plainBytes, writtenBytes, failures };
+}

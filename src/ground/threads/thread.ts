@@ -1,0 +1,26 @@
+/**
+ * The entry of a worker thread: one exported function a task, as piscina calls them by name. Errors become values here,
+ * because a class and its fields do not survive the crossing between threads.
+ */
+import { HoldfastError } from '../../domain/errors.ts';
+import { hashTask } from './hash-task.ts';
+import { openTask } from './open-task.ts';
+import { resealTask } from './reseal-task.ts';
+import { sealTask } from './seal-task.ts';
+import type { TaskOutcome } from './tasks.ts';
+
+const asOutcome =
+  <Task, Result>(run: (task: Task) => Result) =>
+  (task: Task): TaskOutcome<Result> => {
+    try {
+      return { kind: 'done', result: run(task) };
+    } catch (error) {
+      if (error instanceof HoldfastError) return { kind: 'failed', code: error.code, message: error.message, details: error.details };
+      return { kind: 'failed', code: 'INTERNAL', message: String(error), details: {} };
+    }
+  };
+
+export const hash = asOutcome(hashTask);
+export const seal = asOutcome(sealTask);
+export const open = asOutcome(openTask);
+export const reseal = asOutcome(resealTask);

@@ -7,6 +7,7 @@
  */
 export default {
   testEnvironment: 'node',
+  setupFiles: ['<rootDir>/test/errors-across-realms.ts'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {},
   testMatch: ['<rootDir>/test/**/*.test.ts'],

@@ -16,7 +16,7 @@ import { kafkaIsReady } from './kafka-probe.ts';
 import { LOOPBACK, freePorts } from './ports.ts';
 import { sessionFolder } from './session-folder.ts';
 import { ServerProcess } from './server-process.ts';
-import type { ServerSpec } from './server-process.ts';
+import type { ServerLifetime } from './server-process.ts';
 
 const READY_WITHIN_MS = 60_000;
 const JVM_SERVER = ['-Xms256m', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'] as const;
@@ -28,7 +28,7 @@ export interface KafkaOptions {
   readonly port?: number;
   readonly logFile?: string;
   readonly durability?: 'disposable' | 'durable';
-  readonly lifetime?: ServerSpec['lifetime'];
+  readonly lifetime?: ServerLifetime;
 }
 
 export interface RunningKafka extends AsyncDisposable {
@@ -58,6 +58,9 @@ const properties = (dir: string, port: number, controllerPort: number): string =
     'transaction.state.log.min.isr': '1',
     'share.coordinator.state.topic.min.isr': '1',
     'group.initial.rebalance.delay.ms': '0',
+    // After kill -9 a broker may not return before its old session has lapsed: 9 s by default.
+    'broker.session.timeout.ms': '3000',
+    'broker.heartbeat.interval.ms': '500',
     'auto.create.topics.enable': 'false',
     'log.cleaner.dedupe.buffer.size': '4194304',
   })
@@ -112,7 +115,11 @@ export async function startKafka(options: KafkaOptions, finder: FinderOptions): 
     await server.stop();
     await folder.remove();
   };
-  return { brokers: [broker], pid: server.pid, stop, kill: () => server.kill(), [Symbol.asyncDispose]: stop };
+  const kill = async (): Promise<void> => {
+    await server.kill();
+    await folder.remove();
+  };
+  return { brokers: [broker], pid: server.pid, stop, kill, [Symbol.asyncDispose]: stop };
 }
 
 /** The brokers that the environment names; null when it names none. */

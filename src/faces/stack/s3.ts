@@ -13,7 +13,7 @@ import type { FinderOptions } from './component.ts';
 import { LOOPBACK, freePorts } from './ports.ts';
 import { sessionFolder } from './session-folder.ts';
 import { ServerProcess } from './server-process.ts';
-import type { ServerSpec } from './server-process.ts';
+import type { ServerLifetime } from './server-process.ts';
 
 const READY_WITHIN_MS = 30_000;
 const SECRET_BYTES = 20;
@@ -32,7 +32,7 @@ export interface S3Options {
   readonly buckets?: readonly string[];
   readonly logFile?: string;
   readonly durability?: 'disposable' | 'durable';
-  readonly lifetime?: ServerSpec['lifetime'];
+  readonly lifetime?: ServerLifetime;
 }
 
 export interface RunningS3 extends AsyncDisposable, S3Credentials {
@@ -71,7 +71,10 @@ export async function startS3(options: S3Options, finder: FinderOptions): Promis
   await mkdir(options.dir, { recursive: true });
   const { region } = finder.environment.s3;
   const { durability = 'disposable', lifetime = 'session', buckets = [] } = options;
-  const credentials = options.credentials ?? { accessKeyId: 'holdfast', secretAccessKey: randomBytes(SECRET_BYTES).toString('hex') };
+  const { accessKeyId, secretAccessKey } = options.credentials ?? {
+    accessKeyId: 'holdfast',
+    secretAccessKey: randomBytes(SECRET_BYTES).toString('hex'),
+  };
   const [freePort, consolePort] = await freePorts([0, 0]);
   const port = options.port ?? freePort;
   const endpoint = `http://${LOOPBACK}:${port}`;
@@ -82,8 +85,8 @@ export async function startS3(options: S3Options, finder: FinderOptions): Promis
     args: ['server', options.dir, '--address', `${LOOPBACK}:${port}`, '--console-address', `${LOOPBACK}:${consolePort}`, '--quiet'],
     env: {
       ...process.env,
-      MINIO_ROOT_USER: credentials.accessKeyId,
-      MINIO_ROOT_PASSWORD: credentials.secretAccessKey,
+      MINIO_ROOT_USER: accessKeyId,
+      MINIO_ROOT_PASSWORD: secretAccessKey,
       MINIO_REGION: region,
       MINIO_BROWSER: 'off',
       MINIO_UPDATE: 'off',
@@ -98,7 +101,20 @@ export async function startS3(options: S3Options, finder: FinderOptions): Promis
     await server.stop();
     await folder.remove();
   };
-  const running = { endpoint, region, ...credentials, pid: server.pid, stop, kill: () => server.kill(), [Symbol.asyncDispose]: stop };
+  const kill = async (): Promise<void> => {
+    await server.kill();
+    await folder.remove();
+  };
+  const running = {
+    endpoint,
+    region,
+    accessKeyId,
+    secretAccessKey,
+    pid: server.pid,
+    stop,
+    kill,
+    [Symbol.asyncDispose]: stop,
+  };
   try {
     await ensureBuckets(running, buckets);
   } catch (error) {

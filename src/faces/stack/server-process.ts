@@ -3,7 +3,7 @@
  *
  * Two lifetimes. `session`: the server ends with this process, also when this process is killed with -9. That takes a third
  * party: a shell that waits for the end of a pipe which only this process holds, and then ends the server; handlers for
- * signals and exit would miss kill -9 and crashes. `detached`: the server stays, for `holdfast up`.
+ * signals and exit would miss kill -9 and crashes. The other one: the server stays, and its pid is noted, for `holdfast up`.
  *
  * The server writes to a log file, never to a pipe: one whose pipe is closed dies of it when its starter ends.
  */
@@ -31,6 +31,9 @@ done
 kill -s KILL "$1" 2>/dev/null
 `;
 
+/** With this process, or beyond it: then somebody notes the pid before anything else can go wrong. */
+export type ServerLifetime = 'session' | { readonly recordPid: (pid: number) => Promise<void> };
+
 export interface ServerSpec {
   /** For messages: "temporal". */
   readonly name: string;
@@ -39,7 +42,7 @@ export interface ServerSpec {
   /** The whole environment of the server. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly logFile: string;
-  readonly lifetime: 'session' | 'detached';
+  readonly lifetime: ServerLifetime;
   /** True once the server can be used; false or a rejection means "not yet". */
   readonly isReady: () => Promise<boolean>;
   readonly readyWithinMs: number;
@@ -87,6 +90,7 @@ export class ServerProcess {
     }
     if (child.pid === undefined) throw new HoldfastError('INTERNAL', `${spec.name} was started and has no pid`);
     const server = new ServerProcess(child, child.pid, spec);
+    if (spec.lifetime !== 'session') await spec.lifetime.recordPid(child.pid);
     await server.#waitUntilReady(spec);
     return server;
   }

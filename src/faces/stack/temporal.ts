@@ -13,7 +13,7 @@ import type { FinderOptions } from './component.ts';
 import { LOOPBACK, freePorts } from './ports.ts';
 import { sessionFolder } from './session-folder.ts';
 import { ServerProcess } from './server-process.ts';
-import type { ServerSpec } from './server-process.ts';
+import type { ServerLifetime } from './server-process.ts';
 
 /** What Holdfast's workflows set; workers check at start that they are registered. */
 export const SEARCH_ATTRIBUTES: SearchAttributes = { HoldfastVolume: 'Keyword', HoldfastStore: 'Keyword', HoldfastState: 'Keyword' };
@@ -21,7 +21,7 @@ export const SEARCH_ATTRIBUTES: SearchAttributes = { HoldfastVolume: 'Keyword', 
 export type SearchAttributes = Readonly<Record<string, 'Keyword' | 'KeywordList' | 'Text' | 'Int' | 'Double' | 'Bool' | 'Datetime'>>;
 
 const READY_WITHIN_MS = 30_000;
-const CONNECT_WITHIN_MS = 5_000;
+const CONNECT_WITHIN_MS = 3_000;
 
 export interface TemporalOptions {
   readonly namespace?: string;
@@ -33,7 +33,7 @@ export interface TemporalOptions {
   readonly logFile?: string;
   readonly searchAttributes?: SearchAttributes;
   readonly durability?: 'disposable' | 'durable';
-  readonly lifetime?: ServerSpec['lifetime'];
+  readonly lifetime?: ServerLifetime;
 }
 
 export interface RunningTemporal extends AsyncDisposable {
@@ -113,13 +113,17 @@ export async function startTemporal(options: TemporalOptions, finder: FinderOpti
     await server.stop();
     await folder.remove();
   };
+  const kill = async (): Promise<void> => {
+    await server.kill();
+    await folder.remove();
+  };
   return {
     address,
     uiUrl: uiPort === null ? null : `http://${LOOPBACK}:${uiPort}`,
     namespace,
     pid: server.pid,
     stop,
-    kill: () => server.kill(),
+    kill,
     [Symbol.asyncDispose]: stop,
   };
 }

@@ -16,7 +16,9 @@ export type Plan<State, Entry> = (state: State) => Promise<Entry | null> | Entry
 export interface CommitterPort<State, Entry> {
   /** Reads the log to its head and returns the state there. */
   sync(): Promise<State>;
-  /** The state after one more entry, leaving `state` as it is; throws when the entry is not admissible. */
+  /** Throws when the entry is not admissible in this state. */
+  judge(state: State, entry: Entry): void;
+  /** The state after one more entry, leaving `state` as it is. */
   advance(state: State, entry: Entry): State;
   /** Whether two entries may stand in one record. */
   compatible(batch: readonly Entry[], next: Entry): boolean;
@@ -52,7 +54,8 @@ export function createCommitter<State, Entry>(port: CommitterPort<State, Entry>)
         if (entry === null) {
           waiting.settle({ seq: null });
         } else if (port.compatible(entries, entry)) {
-          state = port.advance(state, entry);
+          port.judge(state, entry);
+          if (waiting !== batch.at(-1)) state = port.advance(state, entry);
           entries.push(entry);
           planned.push(waiting);
         } else {

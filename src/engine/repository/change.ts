@@ -9,7 +9,7 @@
  *     pack   24 B  pack id 16 | kind u8 | blobs u24 | bytes u32               packs that the values lie in
  *     part         name length u8 | name | digest 32
  *
- * Diff rows of one subtree stand together, subtrees ascending, rows of levels 3 and 4 last; within a group they ascend by
+ * Diff rows within one subtree stand together, subtrees ascending, rows of levels 3 and 4 last; within a group they ascend by
  * position. A part is bounded by PART_ROWS_MAX rows, so a reader never holds more than one part of each change.
  */
 import { HoldfastError } from '../../domain/errors.ts';
@@ -61,7 +61,7 @@ export const PART_ROWS_MAX = 262_144;
 
 export const emptyPart: ChangePart = { diff: [], values: [], minus: [], packs: [], parts: [] };
 
-/** The subtree that a position belongs to; GROUP_TOP for levels above. */
+/** The subtree that a position belongs to; GROUP_TOP for the levels above, which a commit writes. */
 export const groupOf = (level: number, index: number): number =>
   level > SUBTREE_LEVEL ? GROUP_TOP : Math.floor(index / MAP_FANOUT ** (SUBTREE_LEVEL - level));
 

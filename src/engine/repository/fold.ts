@@ -24,22 +24,38 @@ export interface FoldResult {
 export function foldRecords(before: Ledger, table: Table, records: readonly StoredRecord<Entry>[], changes: ChangeReader): FoldResult {
   const ledger = cloneLedger(before);
   const voided: { readonly entry: Entry; readonly reason: string }[] = [];
-  const emptied = table.write((writer) => {
-    for (const record of records) {
-      for (const entry of record.entries) {
-        const refusal = judge(ledger, entry);
-        if (refusal) {
-          voided.push({ entry, reason: refusal.reason });
-          continue;
+  const emptied = table.write(
+    before.n,
+    (writer) => {
+      for (const record of records) {
+        for (const entry of record.entries) {
+          const reason = judge(ledger, entry)?.reason ?? unfounded(table, entry, changes);
+          if (reason !== null) {
+            voided.push({ entry, reason });
+            continue;
+          }
+          applyToTable(ledger, writer, entry, changes);
+          applyEntry(ledger, entry, record.seq);
         }
-        applyToTable(ledger, writer, entry, changes);
-        applyEntry(ledger, entry, record.seq);
+        ledger.n = record.seq;
+        ledger.head = record.digest;
       }
-      ledger.n = record.seq;
-      ledger.head = record.digest;
-    }
-  }, ledger);
+    },
+    ledger,
+  );
   return { ledger, voided, emptied };
+}
+
+/** A COMMIT that uses a value which is neither counted nor brought: no writer of ours puts one. */
+function unfounded(table: Table, entry: Entry, changes: ChangeReader): string | null {
+  if (entry.kind !== 'COMMIT') return null;
+  const brought = new Set<string>();
+  for (const part of changes(entry.change.name)) {
+    for (const value of part.values) brought.add(value.fingerprint.toString('hex'));
+    const lacking = part.diff.find((row) => !isAbsent(row.new) && !brought.has(row.new.toString('hex')) && table.get(row.new) === null);
+    if (lacking) return `it uses ${lacking.new.toString('hex')}, which is neither brought nor counted`;
+  }
+  return null;
 }
 
 function applyToTable(ledger: Ledger, writer: TableWriter, entry: Entry, changes: ChangeReader): void {
@@ -62,8 +78,8 @@ function applyToTable(ledger: Ledger, writer: TableWriter, entry: Entry, changes
       }
       const gone = ledger.snapshots.get(entry.snapshot)?.diff;
       const next = entry.next === null ? undefined : ledger.snapshots.get(entry.next)?.diff;
-      if (gone) writer.dropParts(gone);
-      if (next) writer.dropParts(next);
+      if (gone) writer.dropParts(gone.name);
+      if (next) writer.dropParts(next.name);
       if (entry.next !== null && entry.previous !== null) writer.holdParts(entry.change.name, names);
       return;
     }

@@ -12,7 +12,7 @@ import { CLAIMS_KEPT_MAX } from '../../domain/limits.ts';
 import type { ErrorCode } from '../../domain/errors.ts';
 import type { Lineage, SnapshotId } from '../../domain/ids.ts';
 import { reclaimObstacle, type SnapshotFacts } from '../../domain/lifecycle.ts';
-import { COLLECTOR, type Actor, type Entry, type EntryOf } from './entries.ts';
+import { COLLECTOR, type Actor, type ChangeRef, type Entry, type EntryOf } from './entries.ts';
 
 export interface Snapshot {
   readonly id: SnapshotId;
@@ -30,8 +30,8 @@ export interface Snapshot {
   readonly purge: boolean;
   /** Counts HIDE and UNHIDE: a request delivered twice finds another version and is refused. */
   readonly version: number;
-  /** Root part of the diff from its predecessor; null for the first of its lineage, whose diff its tree implies. */
-  readonly diff: string | null;
+  /** The diff from its predecessor; null for the first of its lineage, whose diff its tree implies. */
+  readonly diff: ChangeRef | null;
 }
 
 export interface Claim {
@@ -240,7 +240,7 @@ function applyClaim(ledger: Ledger, entry: EntryOf<'CLAIM'>, seq: number): void 
 function applyCommit(ledger: Ledger, entry: EntryOf<'COMMIT'>, seq: number): void {
   const { kind: _, epoch: __, parent: ___, change, snapshot: id, ...facts } = entry;
   const order = ledger.order.get(entry.lineage) ?? [];
-  ledger.snapshots.set(id, { id, ...facts, seq, hidden: false, purge: false, version: 0, diff: order.length > 0 ? change.name : null });
+  ledger.snapshots.set(id, { id, ...facts, seq, hidden: false, purge: false, version: 0, diff: order.length > 0 ? change : null });
   ledger.order.set(entry.lineage, [...order, id]);
   ledger.used.set(id, entry.root);
   ledger.claims.delete(entry.lineage);
@@ -253,5 +253,5 @@ function applyReclaim(ledger: Ledger, entry: EntryOf<'RECLAIM'>): void {
   if (rest.length > 0) ledger.order.set(snapshot.lineage, rest);
   else ledger.order.delete(snapshot.lineage);
   ledger.snapshots.delete(snapshot.id);
-  if (entry.next !== null) update(ledger, entry.next, (s) => ({ ...s, diff: entry.previous === null ? null : entry.change.name }));
+  if (entry.next !== null) update(ledger, entry.next, (s) => ({ ...s, diff: entry.previous === null ? null : entry.change }));
 }

@@ -95,13 +95,14 @@ function memoryTable(state: State): MemoryTable {
     *parts() {
       for (const root of [...parts.keys()].sort()) for (const name of parts.get(root) ?? []) yield { root, name };
     },
-    write(work) {
+    write(_from, work) {
       work(writer);
       const emptied = [...packs.values()].filter((pack) => pack.liveBlobs === 0).map((pack) => pack.id);
       for (const id of emptied) packs.delete(id.toString('hex'));
       return emptied;
     },
     ledger: () => null,
+    stamp: () => null,
     reset(loadedPacks, loadedParts) {
       for (const map of [rows, packs, parts]) map.clear();
       for (const pack of loadedPacks) packs.set(pack.id.toString('hex'), pack);

@@ -180,11 +180,11 @@ function sqliteTable(db: DatabaseSync): SqliteTable {
     *parts() {
       for (const row of statements.allParts.iterate()) yield { root: String(row['root']), name: String(row['name']) };
     },
-    write(work, ledger) {
+    stamp,
+    write(from, work, ledger) {
       let emptied: Buffer[] = [];
-      const before = saved.n;
       transaction(() => {
-        if (stamp() !== before) throw new HoldfastError('CONTENTION', 'another process has moved the shared cache on');
+        if (stamp() !== from || saved.n !== from) throw new HoldfastError('CONTENTION', 'another process has moved the shared cache on');
         work(writer);
         emptied = statements.emptied.all().map((row) => blob(row['id']));
         statements.dropEmptied.run();

@@ -59,8 +59,13 @@ export interface Table {
   rows(): Iterable<{ readonly fingerprint: Buffer } & TableRow>;
   packs(): Iterable<PackUse>;
   parts(): Iterable<{ readonly root: string; readonly name: string }>;
-  /** Runs `work` as one transaction and keeps `ledger` with it; returns the ids of packs that lost their last live value. */
-  write(work: (writer: TableWriter) => void, ledger: Ledger): readonly Buffer[];
+  /**
+   * Runs `work` as one transaction on the table of prefix `from` (CONTENTION when it stands elsewhere) and keeps `ledger`
+   * with it; returns the ids of packs that lost their last live value.
+   */
+  write(from: number, work: (writer: TableWriter) => void, ledger: Ledger): readonly Buffer[];
+  /** The n that the table stands at, by whatever process wrote it last; null when the table does not know. */
+  stamp(): number | null;
   /** The ledger as of the last write by whatever process shares this table; null when the table keeps none. */
   ledger(): Ledger | null;
   /** Empties the table, and fills it from a checkpoint: packs and parts first, then rows page by page, then the ledger. */

@@ -75,22 +75,17 @@ export interface OpenedBlob {
   readonly plain: Buffer;
 }
 
-/** Opens the blob stored as `stored` at `offset` of its pack. DAMAGED when a single bit is not what was written. */
-export function openBlob(stored: Uint8Array, offset: number, packKey: PackKey, fingerprint: Uint8Array): OpenedBlob {
+/** Decrypts a blob but leaves it compressed: what a rewrite seals again. DAMAGED when a bit is not what was written. */
+export function unsealBlob(stored: Uint8Array, offset: number, packKey: PackKey, fingerprint: Uint8Array): EncodedBody {
   const codec = stored[0] ?? 0xff;
   try {
     const decipher = createDecipheriv('aes-256-gcm', packKey.key, nonceAt(offset));
     decipher.setAAD(associated(packKey.repositoryId, fingerprint, codec));
     decipher.setAuthTag(stored.subarray(stored.length - 16));
-    const body = decipher.update(stored.subarray(1, stored.length - 16));
+    const bytes = decipher.update(stored.subarray(1, stored.length - 16));
     decipher.final();
-    const kind = codec & NODE ? 'node' : 'extent';
-    const method = codec & 0x0f;
-    if (method === RAW) return { kind, plain: body };
-    if (method !== ZSTD) throw new HoldfastError('UPGRADE_REQUIRED', `unknown codec ${method} of a blob`, { offset });
-    return { kind, plain: zstdDecompressSync(body, { maxOutputLength: OUTPUT_MAX, chunkSize: 288 * 1024 }) };
+    return { codec, bytes };
   } catch (cause) {
-    if (cause instanceof HoldfastError) throw cause;
     throw new HoldfastError(
       'DAMAGED',
       'a stored value does not open',
@@ -98,4 +93,14 @@ export function openBlob(stored: Uint8Array, offset: number, packKey: PackKey, f
       cause,
     );
   }
+}
+
+/** Opens the blob stored as `stored` at `offset` of its pack. DAMAGED when a single bit is not what was written. */
+export function openBlob(stored: Uint8Array, offset: number, packKey: PackKey, fingerprint: Uint8Array): OpenedBlob {
+  const { codec, bytes } = unsealBlob(stored, offset, packKey, fingerprint);
+  const kind = codec & NODE ? 'node' : 'extent';
+  const method = codec & 0x0f;
+  if (method === RAW) return { kind, plain: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length) };
+  if (method !== ZSTD) throw new HoldfastError('UPGRADE_REQUIRED', `unknown codec ${method} of a blob`, { offset });
+  return { kind, plain: zstdDecompressSync(bytes, { maxOutputLength: OUTPUT_MAX, chunkSize: 288 * 1024 }) };
 }

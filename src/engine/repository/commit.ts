@@ -1,0 +1,169 @@
+/**
+ * Committing a shipment: the top of the map, the root part of the change, one COMMIT.
+ *
+ * The writer owes the log this: every new value of the diff is brought by the change, or counted in the table at n. What it
+ * relies on without bringing it is judged again after each lost race, for another lineage's reclaim may have taken the last
+ * run of a value meanwhile (R2: dead is missing, even while its bytes are there). Then nothing is put; the answer names the
+ * subtrees to ship again.
+ */
+import { HoldfastError } from '../../domain/errors.ts';
+import type { Lineage, SnapshotId } from '../../domain/ids.ts';
+import { GROUP_TOP } from '../../domain/limits.ts';
+import { isAbsent } from '../map/node.ts';
+import { updateTop, type ReadChildren } from '../map/update.ts';
+import { childrenAt, mapRoot } from '../map/walk.ts';
+import type { OpenPack, SubtreeReceipt } from '../transfer/contract.ts';
+import { comparePositions } from './change.ts';
+import { claimAt } from './claims.ts';
+import { storeNodes, tryNames } from './destination.ts';
+import type { ChangeRef, Entry, EntryOf } from './entries.ts';
+import type { Ledger } from './ledger.ts';
+import { LOCATION_BYTES, readLocation, writeLocation, type Location } from './location.ts';
+import { changeName, encodePackId, packName } from './object-names.ts';
+import { packKeyOf } from './pack.ts';
+import type { Repository } from './repository.ts';
+
+export interface Shipment {
+  readonly lineage: Lineage;
+  readonly epoch: number;
+  readonly snapshot: SnapshotId;
+  readonly sizeBytes: number;
+  readonly extentBytes: number;
+  readonly takenMs: number;
+  readonly consistency: EntryOf<'COMMIT'>['consistency'];
+  readonly label: string | null;
+  /** One for every subtree that changed; order is that of the change's parts. */
+  readonly receipts: readonly SubtreeReceipt[];
+}
+
+export type CommitOutcome =
+  | { readonly kind: 'committed'; readonly root: string | null; readonly sentBytes: number }
+  /** Values relied on have died; these subtrees have to be shipped again. */
+  | { readonly kind: 'missing'; readonly subtrees: readonly number[]; readonly values: number };
+
+/** What a change uses without bringing it: 32 bytes a value, with the subtree that uses it. */
+interface Reliance {
+  readonly subtree: number;
+  readonly fingerprints: Buffer;
+}
+
+class Missing extends Error {
+  readonly subtrees: readonly number[];
+  readonly values: number;
+  constructor(subtrees: readonly number[], values: number) {
+    super('values relied on are missing');
+    this.subtrees = subtrees;
+    this.values = values;
+  }
+}
+
+export async function commitShipment(repository: Repository, shipment: Shipment): Promise<CommitOutcome> {
+  await repository.sync();
+  const done = repository.ledger().used.get(shipment.snapshot);
+  if (done !== undefined) return { kind: 'committed', root: done, sentBytes: 0 };
+  const top = await buildTop(repository, shipment);
+  const reliances = await relyOn(repository, shipment);
+  const sealed = top.entry;
+  try {
+    await repository.append((ledger) => {
+      if (ledger.used.has(shipment.snapshot)) return null;
+      refuseMissing(repository, reliances);
+      return sealed(ledger);
+    });
+  } catch (error) {
+    if (error instanceof Missing) return { kind: 'missing', subtrees: error.subtrees, values: error.values };
+    throw error;
+  }
+  return { kind: 'committed', root: repository.ledger().used.get(shipment.snapshot) ?? null, sentBytes: top.sentBytes };
+}
+
+function refuseMissing(repository: Repository, reliances: readonly Reliance[]): void {
+  const subtrees: number[] = [];
+  let values = 0;
+  for (const { subtree, fingerprints } of reliances) {
+    let missing = 0;
+    for (let at = 0; at < fingerprints.length; at += 32) if (repository.table.get(fingerprints.subarray(at, at + 32)) === null) missing++;
+    if (missing > 0) subtrees.push(subtree);
+    values += missing;
+  }
+  if (values > 0) throw new Missing(subtrees, values);
+}
+
+/** Reads each part once and keeps what it uses but neither it nor an earlier part brings. */
+async function relyOn(repository: Repository, shipment: Shipment): Promise<readonly Reliance[]> {
+  const reliances: Reliance[] = [];
+  for (const receipt of shipment.receipts) {
+    if (receipt.part === null) continue;
+    const part = await repository.changes.read(receipt.part);
+    if (part === null) throw new HoldfastError('OBJECT_MISSING', `${receipt.part.name} is not in the store`, { object: receipt.part.name });
+    const brought = new Set(part.values.map((value) => value.fingerprint.toString('hex')));
+    const relied = part.diff.filter((row) => !isAbsent(row.new) && !brought.has(row.new.toString('hex'))).map((row) => row.new);
+    if (relied.length > 0) reliances.push({ subtree: receipt.subtree, fingerprints: Buffer.concat(relied) });
+  }
+  return reliances;
+}
+
+interface BuiltTop {
+  readonly entry: (ledger: Ledger) => Entry;
+  readonly sentBytes: number;
+}
+
+async function buildTop(repository: Repository, shipment: Shipment): Promise<BuiltTop> {
+  const { lineage, epoch, receipts } = shipment;
+  const claim = claimAt(repository, lineage, epoch);
+  const base = claim.base === null ? undefined : repository.ledger().snapshots.get(claim.base);
+  const root = mapRoot(base?.root ?? null, base?.rootLocation ?? null);
+  const readChildren: ReadChildren = async (level, index) => (await childrenAt(root, repository.readNode, level, index))?.children ?? null;
+  const changed = receipts.filter((receipt) => receipt.part !== null).sort((a, b) => a.subtree - b.subtree);
+  const update = await updateTop(
+    changed.map((receipt) => ({
+      index: receipt.subtree,
+      fingerprint: receipt.node === null ? Buffer.alloc(32) : Buffer.from(receipt.node, 'hex'),
+    })),
+    readChildren,
+  );
+  const names = tryNames(epoch, repository.environment.random(4).readUInt32BE(0));
+  const beginPack = (): OpenPack => {
+    const object = names.pack(GROUP_TOP);
+    const name = packName(object);
+    return { id: encodePackId(object), name, packKey: packKeyOf(repository.key, name) };
+  };
+  const subtreeLocations = new Map<string, Location>();
+  for (const receipt of changed) {
+    const at = receipt.nodeLocation === null ? null : readLocation(Buffer.from(receipt.nodeLocation, 'hex'), 0);
+    if (receipt.node !== null && at !== null) subtreeLocations.set(receipt.node, at);
+  }
+  const stored = await storeNodes(repository, update.nodes, beginPack, {
+    brought: subtreeLocations,
+    baseLocations: async (level, index) => (await childrenAt(root, repository.readNode, level, index))?.locations ?? null,
+  });
+  const change: ChangeRef = await repository.changes.write(changeName(names.change(GROUP_TOP)), {
+    diff: [...update.diff].sort(comparePositions),
+    values: stored.values,
+    minus: [],
+    packs: stored.packs,
+    parts: changed.flatMap((receipt) => receipt.part ?? []),
+  });
+  const rootHex = isAbsent(update.top) ? null : update.top.toString('hex');
+  const location = rootHex === null ? null : (stored.locations.get(rootHex) ?? repository.locate(update.top));
+  const rootLocation = Buffer.alloc(LOCATION_BYTES);
+  if (location) writeLocation(rootLocation, 0, location);
+  return {
+    sentBytes: stored.sentBytes,
+    entry: () => ({
+      kind: 'COMMIT',
+      lineage,
+      epoch,
+      snapshot: shipment.snapshot,
+      root: rootHex,
+      rootLocation: location ? rootLocation.toString('hex') : null,
+      sizeBytes: shipment.sizeBytes,
+      extentBytes: shipment.extentBytes,
+      parent: claim.base,
+      change,
+      takenMs: shipment.takenMs,
+      consistency: shipment.consistency,
+      label: shipment.label,
+    }),
+  };
+}

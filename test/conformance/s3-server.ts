@@ -36,14 +36,12 @@ export interface S3ForTests extends AsyncDisposable {
 export async function startS3ForTests(): Promise<S3ForTests> {
   const dir = await mkdtemp(join(tmpdir(), 'holdfast-s3-'));
   const bucket = `test-${randomUUID()}`;
-  const { endpoint, region, accessKeyId, secretAccessKey, stop } = await obtainS3(
-    { dir, buckets: [bucket] },
-    { environment, progress: silentProgress },
-  );
+  const server = await obtainS3({ dir, buckets: [bucket] }, { environment, progress: silentProgress });
+  const { endpoint, region, accessKeyId, secretAccessKey } = server;
   return {
     connection: { endpoint, region, bucket, credentials: { accessKeyId, secretAccessKey } },
     [Symbol.asyncDispose]: async () => {
-      await stop();
+      await server.stop();
       await rm(dir, { recursive: true, force: true });
     },
   };

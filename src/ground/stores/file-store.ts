@@ -9,18 +9,19 @@
  * Delete takes empty folders with it. A put that finds its folder gone makes it again, so the two can race.
  * Needs hard links, and a root with its folders on one file system. The root's marker: see file-root.ts.
  */
-import { constants, type Stats } from 'node:fs';
-import { link, mkdir, open, rename, rmdir, stat, unlink } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { link, mkdir, rename, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { HoldfastError } from '../../domain/errors.ts';
 import { fileStoreError, hasErrno } from './file-errors.ts';
+import { mapParallel, orNull, readObject, unlinkObject } from './file-object.ts';
 import { createRootCheck, initialiseFileStore } from './file-root.ts';
 import { createTempFiles, removeTemp } from './file-temp.ts';
 import { createNameWalk } from './file-walk.ts';
 import { createFolderSync } from './folder-sync.ts';
 import { checkName, checkNames, checkPrefix, checkRange, pageLength } from './object-name.ts';
-import type { ByteRange, ObjectInfo, ObjectStore } from './object-store.ts';
+import type { ObjectInfo, ObjectStore } from './object-store.ts';
 
 export interface FileStoreOptions {
   readonly root: string;
@@ -32,10 +33,6 @@ export interface FileStoreOptions {
 
 /** How often a put makes its folder again when deletes keep taking it away. */
 const PLACE_ATTEMPTS_MAX = 20;
-/** The thread pool has four threads; more in flight only queue. */
-const PARALLEL_CALLS = 16;
-/** Up to here a range's buffer is allocated as asked for; above, the object's size is looked up first. */
-const RANGE_UNSIZED_MAX_BYTES = 1024 * 1024;
 
 export function createFileStore(options: FileStoreOptions): ObjectStore {
   const root = resolve(options.root);
@@ -237,66 +234,4 @@ function once(action: () => Promise<void>): () => Promise<void> {
     });
     return outcome;
   };
-}
-
-async function orNull<T>(wanted: Promise<T>): Promise<T | null> {
-  try {
-    return await wanted;
-  } catch (error) {
-    // ELOOP: a symbolic link is never an object.
-    if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP')) return null;
-    throw error;
-  }
-}
-
-async function unlinkObject(path: string): Promise<void> {
-  try {
-    await unlink(path);
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'EISDIR')) return;
-    // Some systems answer EPERM for a folder, which is no object.
-    if (hasErrno(error, 'EPERM') && (await stat(path)).isDirectory()) return;
-    throw error;
-  }
-}
-
-async function readObject(path: string, range: ByteRange | undefined): Promise<Buffer | null> {
-  const file = await orNull(open(path, constants.O_RDONLY | constants.O_NOFOLLOW));
-  if (file === null) return null;
-  try {
-    const offset = range?.offset ?? 0;
-    let length = range?.length ?? 0;
-    if (range === undefined || length > RANGE_UNSIZED_MAX_BYTES) {
-      const info = await file.stat();
-      if (!info.isFile()) return null;
-      length = Math.max(0, range === undefined ? info.size : Math.min(length, info.size - offset));
-    }
-    const buffer = Buffer.allocUnsafeSlow(length);
-    let filled = 0;
-    while (filled < length) {
-      const { bytesRead } = await file.read(buffer, filled, length - filled, offset + filled);
-      if (bytesRead === 0) break;
-      filled += bytesRead;
-    }
-    return filled === length ? buffer : buffer.subarray(0, filled);
-  } catch (error) {
-    if (hasErrno(error, 'EISDIR')) return null;
-    throw error;
-  } finally {
-    await file.close();
-  }
-}
-
-/** Runs the action on each item, a bounded number at a time; the results in order. */
-async function mapParallel<T, R>(items: readonly T[], action: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  let next = 0;
-  const lane = async (): Promise<void> => {
-    for (let index = next++; index < items.length; index = next++) {
-      const item = items[index];
-      if (item !== undefined) results[index] = await action(item);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(PARALLEL_CALLS, items.length) }, lane));
-  return results;
 }

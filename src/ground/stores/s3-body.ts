@@ -1,11 +1,16 @@
 /**
- * Reads the body of an answer whole, into one buffer of its announced length.
+ * Bodies of S3 calls: their checksums, their ranges, and reading one whole, into one buffer of its announced length.
  *
  * A body that is not read to its end keeps its socket, so every way out of here ends or destroys it: an abort, a server that
  * falls silent, a body shorter or longer than announced. The SDK watches none of these once the headers are there.
  */
 import type { Readable } from 'node:stream';
+import { crc32 } from 'node:zlib';
 import { HoldfastError } from '../../domain/errors.ts';
+import type { ByteRange } from './object-store.ts';
+
+/** Past this, the end of a range is left open: no object is larger. */
+const OBJECT_BYTES_MAX = 5 * 1024 ** 4;
 
 export interface BodyLimits {
   readonly signal: AbortSignal | undefined;
@@ -36,4 +41,18 @@ export async function readBody(body: Readable, announcedBytes: number, { signal,
     signal?.removeEventListener('abort', onAbort);
     body.destroy();
   }
+}
+
+/** The bytes that came are not those whose checksum the store keeps. */
+export class ChecksumMismatch extends Error {}
+
+export function checksumOf(bytes: Uint8Array): string {
+  const value = Buffer.alloc(4);
+  value.writeUInt32BE(crc32(bytes));
+  return value.toString('base64');
+}
+
+export function rangeHeader({ offset, length }: ByteRange): string {
+  const last = offset + length - 1;
+  return last < OBJECT_BYTES_MAX ? `bytes=${offset}-${last}` : `bytes=${offset}-`;
 }

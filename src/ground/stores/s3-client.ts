@@ -3,8 +3,9 @@
  *
  * No retries and no checksums of its own (the store's come from zlib, over whole bodies; the SDK's go chunk by chunk through
  * another stream), keep-alive sockets for as many calls as the store may have in flight, and timeouts for silence rather than
- * for duration: a slow line is no failure. Over TLS bodies are not hashed for the signature, as the channel vouches for
- * them; elsewhere they are, unless `signBodies` says otherwise.
+ * for duration: a slow line is no failure. Bodies are not hashed for the signature, which would take as long as all the rest:
+ * the CRC32 that is signed guards them on the way, and the seal within them guards them for good. `signBodies` is for
+ * servers that insist.
  */
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 
@@ -56,9 +57,8 @@ export async function connectS3(options: S3Connection, checksums: Checksums): Pr
     ...(options.credentials === undefined ? {} : { credentials: { ...options.credentials } }),
   };
   const client = new S3Client(config);
-  const tls = options.endpoint === undefined || options.endpoint.startsWith('https:');
   if (checksums === 'when-supported') addHeader(client, 'GetObjectCommand', 'x-amz-checksum-mode', 'ENABLED');
-  if (!(options.signBodies ?? !tls)) addHeader(client, 'PutObjectCommand', 'x-amz-content-sha256', 'UNSIGNED-PAYLOAD');
+  if (options.signBodies !== true) addHeader(client, 'PutObjectCommand', 'x-amz-content-sha256', 'UNSIGNED-PAYLOAD');
   return { client, idleMs };
 }
 

@@ -6,6 +6,8 @@
  * for tagged objects reach nothing, because Holdfast tags nothing. Rules that move objects to colder storage are a warning:
  * log and index are read all the time, and reading them from an archive fails or costs.
  */
+import type { LifecycleRule as BucketRule } from '@aws-sdk/client-s3';
+
 export interface LifecycleRule {
   readonly id: string;
   readonly enabled: boolean;
@@ -30,3 +32,14 @@ export function judgeLifecycle(rules: readonly LifecycleRule[], storePrefix: str
     warnings: reaching.filter((rule) => rule.moves && !rule.expires).map(name),
   };
 }
+
+/** The rules as S3 writes them, read down to what matters here. */
+export const lifecycleRulesOf = (rules: readonly BucketRule[]): readonly LifecycleRule[] =>
+  rules.map(({ ID, Status, Prefix, Filter, Expiration, Transitions }) => ({
+    id: ID ?? '(no id)',
+    enabled: Status === 'Enabled',
+    prefix: Filter?.Prefix ?? Filter?.And?.Prefix ?? Prefix ?? '',
+    tagged: Filter?.Tag !== undefined || (Filter?.And?.Tags?.length ?? 0) > 0,
+    expires: Expiration?.Days !== undefined || Expiration?.Date !== undefined,
+    moves: (Transitions?.length ?? 0) > 0,
+  }));

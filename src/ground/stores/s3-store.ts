@@ -12,16 +12,16 @@
  * The SDK takes 0.1 s to import, so it is imported when the first store of this kind is made.
  */
 import { Readable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { crc32 } from 'node:zlib';
+
 import type { GetObjectCommandOutput } from '@aws-sdk/client-s3';
 import { HoldfastError } from '../../domain/errors.ts';
 import { checkName, checkNames, checkPrefix, checkRange, isObjectName, pageLength } from './object-name.ts';
 import type { ByteRange, ObjectInfo, ObjectStore } from './object-store.ts';
-import { readBody } from './s3-body.ts';
+import { ChecksumMismatch, checksumOf, rangeHeader, readBody } from './s3-body.ts';
 import { connectS3, type Checksums, type S3Connection } from './s3-client.ts';
 import { s3DeleteError, s3Failure, s3OddAnswer, s3StoreError } from './s3-errors.ts';
-import type { LifecycleRule } from './s3-lifecycle.ts';
+import { lifecycleRulesOf, type LifecycleRule } from './s3-lifecycle.ts';
+import { sleep } from './sleep.ts';
 
 export interface S3StoreOptions extends S3Connection {
   readonly bucket: string;
@@ -48,9 +48,6 @@ interface PutRequest {
 /** A 409 means that another conditional put to this name is being decided; it is over within milliseconds. */
 const CONFLICT_ATTEMPTS_MAX = 8;
 const CONFLICT_DELAY_MS = 25;
-/** Past this, the end of a range is left open. */
-const OBJECT_BYTES_MAX = 5 * 1024 ** 4;
-
 export async function createS3Store(options: S3StoreOptions): Promise<S3Store> {
   const sdk = await import('@aws-sdk/client-s3');
   const { bucket: Bucket, retention } = options;
@@ -152,7 +149,7 @@ export async function createS3Store(options: S3StoreOptions): Promise<S3Store> {
         for (let attempt = 1; attempt <= CONFLICT_ATTEMPTS_MAX; attempt++) {
           const answer = await putOnce(name, body, { ifAbsent, retainUntilMs, signal });
           if (answer !== 'conflict') return answer;
-          await sleep(CONFLICT_DELAY_MS * attempt, undefined, signal === undefined ? {} : { signal });
+          await sleep(CONFLICT_DELAY_MS * attempt, signal);
         }
         throw new HoldfastError('STORE_UNREACHABLE', `put of ${subject(name)}: conflicts without end`, { attempts: CONFLICT_ATTEMPTS_MAX });
       });
@@ -221,14 +218,7 @@ export async function createS3Store(options: S3StoreOptions): Promise<S3Store> {
     async lifecycleRules() {
       try {
         const answer = await client.send(new sdk.GetBucketLifecycleConfigurationCommand({ Bucket }));
-        return (answer.Rules ?? []).map((rule) => ({
-          id: rule.ID ?? '(no id)',
-          enabled: rule.Status === 'Enabled',
-          prefix: rule.Filter?.Prefix ?? rule.Filter?.And?.Prefix ?? rule.Prefix ?? '',
-          tagged: rule.Filter?.Tag !== undefined || (rule.Filter?.And?.Tags?.length ?? 0) > 0,
-          expires: rule.Expiration?.Days !== undefined || rule.Expiration?.Date !== undefined,
-          moves: (rule.Transitions?.length ?? 0) > 0,
-        }));
+        return lifecycleRulesOf(answer.Rules ?? []);
       } catch (error) {
         const failure = s3Failure(error);
         if (failure?.name === 'NoSuchLifecycleConfiguration') return [];
@@ -244,20 +234,6 @@ export async function createS3Store(options: S3StoreOptions): Promise<S3Store> {
       return Promise.resolve();
     },
   };
-}
-
-/** The bytes that came are not those whose checksum the store keeps. */
-class ChecksumMismatch extends Error {}
-
-function checksumOf(bytes: Uint8Array): string {
-  const value = Buffer.alloc(4);
-  value.writeUInt32BE(crc32(bytes));
-  return value.toString('base64');
-}
-
-function rangeHeader({ offset, length }: ByteRange): string {
-  const last = offset + length - 1;
-  return last < OBJECT_BYTES_MAX ? `bytes=${offset}-${last}` : `bytes=${offset}-`;
 }
 
 function folderPrefix(prefix: string): string {

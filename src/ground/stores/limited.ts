@@ -1,0 +1,83 @@
+/**
+ * Bounds what is asked of a store at a time: calls in flight, and bytes a second in each direction.
+ *
+ * Bandwidth is booked, not metered: each transfer takes the next free stretch of the line and waits until that begins, so
+ * transfers start in the order in which they came and the rate holds over any few seconds. What a get will bring is not
+ * known before it is there; it is booked afterwards, and delays the next one.
+ */
+import { HoldfastError } from '../../domain/errors.ts';
+import { Permits } from '../threads/permits.ts';
+import { interceptStore, receivedBytes } from './intercept.ts';
+import type { ObjectStore } from './object-store.ts';
+import { sleep, type Sleep } from './sleep.ts';
+
+export interface LimitOptions {
+  readonly concurrency?: number;
+  readonly uploadBytesPerSecond?: number;
+  readonly downloadBytesPerSecond?: number;
+  /** Milliseconds that only go forward. */
+  readonly now?: () => number;
+  readonly sleep?: Sleep;
+}
+
+/** Idle time that may be caught up on: short, so that a limit is one. */
+const CATCH_UP_MS = 250;
+
+export function withLimits(store: ObjectStore, options: LimitOptions): ObjectStore {
+  const { concurrency, now = () => performance.now(), sleep: pause = sleep } = options;
+  const slots = concurrency === undefined ? undefined : new Permits(wholeNumber('concurrency', concurrency));
+  const line = (field: 'uploadBytesPerSecond' | 'downloadBytesPerSecond'): Line | undefined => {
+    const bytesPerSecond = options[field];
+    return bytesPerSecond === undefined ? undefined : createLine(wholeNumber(field, bytesPerSecond), now, pause);
+  };
+  const upload = line('uploadBytesPerSecond');
+  const download = line('downloadBytesPerSecond');
+
+  return interceptStore(store, async ({ operation, sentBytes, signal }, run) => {
+    signal?.throwIfAborted();
+    await slots?.take(signal);
+    try {
+      if (operation === 'put') await upload?.book(sentBytes, signal);
+      if (operation !== 'get') return await run();
+      await download?.book(0, signal);
+      const answer = await run();
+      download?.charge(receivedBytes(answer));
+      return answer;
+    } finally {
+      slots?.give();
+    }
+  });
+}
+
+interface Line {
+  /** Waits until the line is free, and takes it for this many bytes. */
+  book(bytes: number, signal: AbortSignal | undefined): Promise<void>;
+  charge(bytes: number): void;
+}
+
+function createLine(bytesPerSecond: number, now: () => number, pause: Sleep): Line {
+  let freeAtMs = now();
+  const charge = (bytes: number): void => {
+    freeAtMs = Math.max(freeAtMs, now() - CATCH_UP_MS) + (bytes / bytesPerSecond) * 1000;
+  };
+  return {
+    charge,
+    async book(bytes, signal) {
+      const waitMs = freeAtMs - now();
+      charge(bytes);
+      if (waitMs <= 0) return;
+      try {
+        await pause(waitMs, signal);
+      } catch (error) {
+        // Not used: the ones behind keep their turn, the next comer gets the time back.
+        freeAtMs -= (bytes / bytesPerSecond) * 1000;
+        throw error;
+      }
+    },
+  };
+}
+
+function wholeNumber(field: string, value: number): number {
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw new HoldfastError('ARGUMENT_INVALID', `${field} of a store is ${value}`, { field, expected: 'a whole number above 0' });
+}

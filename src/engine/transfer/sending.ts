@@ -13,8 +13,8 @@
 import { HoldfastError } from '../../domain/errors.ts';
 import { PACK_BYTES_MAX, PUTS_IN_FLIGHT } from '../../domain/limits.ts';
 import { BUFFER_BYTES_DEFAULT, type Threads } from '../../ground/threads/threads.ts';
-import { Permits } from '../../ground/threads/permits.ts';
 import { SLOT_BYTES } from '../../ground/threads/tasks.ts';
+import { Batches } from './batches.ts';
 import type { Destination, SubtreeReceipt } from './contract.ts';
 import type { Health } from './health.ts';
 import { PackLanes, type LaneCounts } from './pack-lanes.ts';
@@ -28,6 +28,7 @@ export interface SendingDeps {
   readonly subtree: number;
   readonly extentBytes: number;
   readonly threads: Threads;
+  readonly slots: number;
   readonly health: Health;
   readonly progress: OnProgress;
   readonly signal?: AbortSignal;
@@ -44,9 +45,7 @@ export function laneCounts(destinations: number, threads: number): LaneCounts {
 export interface Sending {
   readonly recipients: readonly Recipient[];
   readonly lanes: PackLanes;
-  readonly signal: AbortSignal;
-  /** Runs `work` with a slot, in the background; resolves as soon as it has one. */
-  batch(work: (slot: SharedArrayBuffer) => Promise<void>): Promise<void>;
+  readonly batches: Batches;
 }
 
 /** Runs `body` over freshly made recipients, finishes those that did not fail, and answers for each store. */
@@ -56,42 +55,23 @@ export async function withRecipients(
 ): Promise<ReadonlyMap<string, ShipOutcome>> {
   const { threads, destinations } = deps;
   const counts = laneCounts(destinations.length, threads.count);
-  const slots = threads.count + 1;
   const packBytes = destinations.length * (counts.lanes + counts.flights) * PACK_BYTES_MAX;
-  using reservation = await threads.buffers.reserve(slots * SLOT_BYTES + packBytes, deps.signal);
-
-  const stop = new AbortController();
-  const signal = deps.signal === undefined ? stop.signal : AbortSignal.any([deps.signal, stop.signal]);
+  using reservation = await threads.buffers.reserve(deps.slots * SLOT_BYTES + packBytes, deps.signal);
+  const batches = new Batches(reservation, deps.slots, deps.signal);
+  const { signal } = batches;
   const recipients = destinations.map((destination) => new Recipient(destination, deps.subtree, signal));
   const lanes = new PackLanes({ ...deps, recipients, counts, reservation, signal });
-  const running = new Set<Promise<void>>();
-  const free = new Permits(slots);
-
-  const batch: Sending['batch'] = async (work) => {
-    await free.take(signal);
-    const slot = reservation.take(SLOT_BYTES);
-    const run = work(slot)
-      .catch((error: unknown) => stop.abort(error))
-      .finally(() => {
-        running.delete(run);
-        reservation.give(slot);
-        free.give();
-      });
-    running.add(run);
-  };
-
   try {
     await Promise.all(recipients.map((r) => r.adopt().catch((error: unknown) => r.fail(error))));
-    await body({ recipients, lanes, signal, batch });
-    await Promise.all(running);
-    signal.throwIfAborted();
+    await body({ recipients, lanes, batches });
+    await batches.drain();
     await lanes.finish();
     signal.throwIfAborted();
   } catch (error) {
-    stop.abort(error);
+    batches.stop(error);
     throw signal.reason;
   } finally {
-    await Promise.all(running);
+    await batches.ended();
     await lanes.settled();
   }
   return new Map(await Promise.all(recipients.map(async (r) => [r.destination.store, await finish(r, signal)] as const)));

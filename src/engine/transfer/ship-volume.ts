@@ -62,13 +62,14 @@ export async function shipSubtree(shipment: VolumeShipment): Promise<VolumeShipR
     });
   };
 
-  const deps = { ...shipment, health, progress, destinations: shipment.destinations.map((d) => d.destination) };
+  // One batch more than threads: while one waits for a lane or the main thread, every thread has work.
+  const deps = { ...shipment, slots: threads.count + 1, health, progress, destinations: shipment.destinations.map((d) => d.destination) };
   const outcomes = await withRecipients(deps, async (sending) => {
     const selections = shipment.destinations.map((d) => d.selection);
     for await (const batch of readingPlan({ ...shipment, progress, recipients: sending.recipients, selections })) {
       if (sending.recipients.every((r) => r.failure !== null)) return;
-      await health.proceed(sending.signal);
-      await sending.batch((slot) => shipBatch(batch, slot, sending));
+      await health.proceed(sending.batches.signal);
+      await sending.batches.run((slot) => shipBatch(batch, slot, sending));
     }
   });
   return { outcomes, ...count };

@@ -1,0 +1,105 @@
+/**
+ * The file or device that a restore writes to.
+ *
+ * A file is made sparse: created empty, set to the volume's size, and only extents that are not zeros are ever written.
+ * What was there before is refused, replaced or kept, as the caller says; kept is for writing only what differs, and for
+ * going on after a crash. A device is never shorter than the volume and never counts as fresh.
+ */
+import { constants } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { HoldfastError } from '../../domain/errors.ts';
+import { MIB } from '../../domain/limits.ts';
+import { deviceBytes, punchHole } from '../../ground/libc/libc.ts';
+
+export type ExistingTarget = 'refuse' | 'replace' | 'keep';
+
+export interface RestoreTarget extends AsyncDisposable {
+  readonly path: string;
+  readonly fd: number;
+  readonly sizeBytes: number;
+  /** Nothing but zeros before the restore. */
+  readonly fresh: boolean;
+  /** Makes a range zeros: a hole where the file system can, written zeros elsewhere. */
+  clear(offset: number, length: number): Promise<void>;
+  /** Resolves when what was written survives power loss. */
+  sync(): Promise<void>;
+}
+
+export interface RestoreTargetOptions {
+  readonly sizeBytes: number;
+  readonly existing: ExistingTarget;
+}
+
+const errno = (error: unknown): string => (error instanceof Error && 'code' in error ? String(error.code) : '');
+
+const unwritable = (path: string, cause: unknown): HoldfastError => {
+  const full = ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(errno(cause));
+  return new HoldfastError(full ? 'TARGET_FULL' : 'TARGET_UNWRITABLE', `${path} cannot be written: ${String(cause)}`, { path }, cause);
+};
+
+const exists = (path: string): HoldfastError => new HoldfastError('TARGET_EXISTS', `${path} is there already`, { path });
+
+async function openForWriting(path: string): Promise<{ readonly handle: FileHandle; readonly created: boolean }> {
+  try {
+    return { handle: await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600), created: true };
+  } catch (error) {
+    if (errno(error) !== 'EEXIST') throw error;
+    return { handle: await open(path, constants.O_RDWR), created: false };
+  }
+}
+
+async function prepare(path: string, handle: FileHandle, created: boolean, options: RestoreTargetOptions): Promise<boolean> {
+  const stats = await handle.stat();
+  if (!created && options.existing === 'refuse') throw exists(path);
+  if (stats.isBlockDevice()) {
+    const room = deviceBytes(handle.fd) ?? 0;
+    if (room < options.sizeBytes)
+      throw new HoldfastError('TARGET_TOO_SMALL', `${path} has ${room} bytes, the snapshot ${options.sizeBytes}`, {
+        path,
+        targetBytes: room,
+        sizeBytes: options.sizeBytes,
+      });
+    return false;
+  }
+  const fresh = created || options.existing === 'replace' || stats.size === 0;
+  if (fresh) await handle.truncate(0);
+  await handle.truncate(options.sizeBytes);
+  return fresh;
+}
+
+const ZEROS = Buffer.alloc(MIB);
+
+async function writeZeros(handle: FileHandle, offset: number, length: number): Promise<void> {
+  for (let put = 0; put < length;) put += (await handle.write(ZEROS, 0, Math.min(ZEROS.length, length - put), offset + put)).bytesWritten;
+}
+
+export async function openRestoreTarget(path: string, options: RestoreTargetOptions): Promise<RestoreTarget> {
+  let handle: FileHandle | null = null;
+  try {
+    const opened = await openForWriting(path);
+    handle = opened.handle;
+    const own = opened.handle;
+    const fresh = await prepare(path, own, opened.created, options);
+    return {
+      path,
+      fd: own.fd,
+      sizeBytes: options.sizeBytes,
+      fresh,
+      clear: async (offset, length) => {
+        if (punchHole(own.fd, offset, length)) return;
+        await writeZeros(own, offset, length).catch((cause: unknown) => {
+          throw unwritable(path, cause);
+        });
+      },
+      sync: async () => {
+        await own.sync().catch((cause: unknown) => {
+          throw unwritable(path, cause);
+        });
+      },
+      [Symbol.asyncDispose]: () => own.close(),
+    };
+  } catch (error) {
+    await handle?.close();
+    throw error instanceof HoldfastError ? error : unwritable(path, error);
+  }
+}

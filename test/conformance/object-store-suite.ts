@@ -16,6 +16,8 @@ export interface StoreUnderTest {
 export interface SuiteOptions {
   /** Rounds of 32 racers with bodies of 1 MiB. */
   readonly raceRounds?: number;
+  /** After an unclear answer, a name that holds equal bytes counts as created; see retrying.ts. */
+  readonly claimsEqualBytes?: boolean;
 }
 
 const RACERS = 32;
@@ -63,7 +65,11 @@ const BAD_NAMES = [
   'y'.repeat(256),
 ];
 
-export function objectStoreSuite(name: string, makeStore: () => Promise<StoreUnderTest>, { raceRounds = 200 }: SuiteOptions = {}): void {
+export function objectStoreSuite(
+  name: string,
+  makeStore: () => Promise<StoreUnderTest>,
+  { raceRounds = 200, claimsEqualBytes = false }: SuiteOptions = {},
+): void {
   describe(name, () => {
     let made: StoreUnderTest;
     let store: ObjectStore;
@@ -148,7 +154,7 @@ export function objectStoreSuite(name: string, makeStore: () => Promise<StoreUnd
         const at = `${fresh()}object`;
         await expect(store.put(at, Buffer.from('first'), { ifAbsent: true })).resolves.toBe('created');
         await expect(store.put(at, Buffer.from('other'), { ifAbsent: true })).resolves.toBe('exists');
-        await expect(store.put(at, Buffer.from('first'), { ifAbsent: true })).resolves.toBe('exists');
+        if (!claimsEqualBytes) await expect(store.put(at, Buffer.from('first'), { ifAbsent: true })).resolves.toBe('exists');
         expect((await store.get(at))?.toString()).toBe('first');
         await store.delete([at]);
         await expect(store.put(at, Buffer.from('again'), { ifAbsent: true })).resolves.toBe('created');

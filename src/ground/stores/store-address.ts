@@ -11,7 +11,7 @@
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { HoldfastError } from '../../domain/errors.ts';
-import { checkPrefix } from './object-name.ts';
+import { isObjectName } from './object-name.ts';
 
 export const REGION_DEFAULT = 'us-east-1';
 
@@ -63,7 +63,7 @@ function parseFile(url: URL): StoreAddress {
 function parseS3(url: URL): StoreAddress {
   if (!bucketPattern.test(url.host)) throw refused('the name of the bucket is not one', 's3://bucket/prefix');
   const prefix = url.pathname.replaceAll(/^\/+|\/+$/g, '');
-  checkPrefix(prefix);
+  if (prefix !== '' && !isObjectName(prefix)) throw refused('the prefix is not one', 's3://bucket/some/prefix');
   const query = querySchema.safeParse(Object.fromEntries(url.searchParams));
   if (!query.success) {
     const [issue] = query.error.issues;

@@ -54,6 +54,8 @@ describeTemporal('a Temporal server', () => {
   test('ends with its starter, also when that is killed with -9', async () => {
     const starter = spawn(process.execPath, [path.join(import.meta.dirname, 'start-and-wait.ts')], {
       stdio: ['ignore', 'pipe', 'inherit'],
+      // What is killed cannot tidy up: its log goes with this test's folder.
+      env: { ...process.env, TMPDIR: folder },
     });
     const output: readonly unknown[] = await once(starter.stdout, 'data');
     const pid = Number(String(output[0]));

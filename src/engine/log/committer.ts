@@ -40,7 +40,7 @@ interface Waiting<State, Entry> {
 
 export function createCommitter<State, Entry>(port: CommitterPort<State, Entry>): Committer<State, Entry> {
   let queue: Waiting<State, Entry>[] = [];
-  let running: Promise<void> | null = null;
+  let draining = false;
 
   /** One round: plans what waits, puts it; returns what has to be tried again. */
   const round = async (batch: readonly Waiting<State, Entry>[]): Promise<readonly Waiting<State, Entry>[]> => {
@@ -74,6 +74,7 @@ export function createCommitter<State, Entry>(port: CommitterPort<State, Entry>)
 
   const drain = async (): Promise<void> => {
     let losses = 0;
+    draining = true;
     while (queue.length > 0) {
       const batch = queue.slice(0, RECORD_ENTRIES_MAX);
       queue = queue.slice(batch.length);
@@ -93,13 +94,15 @@ export function createCommitter<State, Entry>(port: CommitterPort<State, Entry>)
       queue = [...again, ...queue];
       if (losses > 0) await port.backOff(losses);
     }
+    // In the same turn as the look at the queue: an append that comes next starts a drain of its own.
+    draining = false;
   };
 
   return {
     append: (plan) =>
       new Promise((resolve, reject) => {
         queue.push({ plan, settle: (outcome) => ('error' in outcome ? reject(outcome.error) : resolve(outcome.seq)) });
-        running ??= drain().finally(() => (running = null));
+        if (!draining) void drain();
       }),
   };
 }

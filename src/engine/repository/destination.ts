@@ -203,7 +203,7 @@ async function* adoptedPacks(
   claims: readonly number[],
   group: number,
   signal?: AbortSignal,
-): AsyncGenerator<AdoptedPack & { readonly bytes: number }> {
+): AsyncGenerator<AdoptedPack> {
   const options = signal ? { signal } : {};
   for (const claim of claims)
     for await (const { name, sizeBytes } of listAll(repository.store, groupPrefix(claim, group), options)) {
@@ -211,7 +211,7 @@ async function* adoptedPacks(
       if (object?.kind !== 'pack') continue;
       try {
         const entries = await readDirectory(repository, name, sizeBytes, signal);
-        if (entries) yield { id: encodePackId(object), entries, bytes: sizeBytes };
+        if (entries) yield { id: encodePackId(object), entries };
       } catch (error) {
         if (!(error instanceof HoldfastError && error.code === 'DAMAGED')) throw error;
         repository.environment.alarm('a pack of an unfinished attempt does not open and is not adopted', { object: name });

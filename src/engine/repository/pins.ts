@@ -1,4 +1,9 @@
-/** Pins: who reads a snapshot holds it. A lapse is a record (UNPIN) that anyone may put once the time has passed, never a clock inside the fold. */
+/**
+ * Pins and visibility: what users and readers say of one snapshot.
+ *
+ * Who reads a snapshot pins it. A lapse is a record (UNPIN) that anyone may put once the time has passed, never a clock
+ * inside the fold.
+ */
 import { HoldfastError } from '../../domain/errors.ts';
 import type { SnapshotId } from '../../domain/ids.ts';
 import type { Repository } from './repository.ts';
@@ -23,20 +28,24 @@ export async function lapsePins(repository: Repository, nowMs: number): Promise<
   return lapsed.length;
 }
 
-/** Hides a snapshot from users. Nothing to do when it is hidden already (and as purged, if that is asked). */
-export async function hideSnapshot(repository: Repository, snapshot: SnapshotId, purge: boolean): Promise<void> {
+/**
+ * Hides a snapshot from users. `seen` is its visibility version when the caller decided: a request that is delivered again
+ * after somebody has shown the snapshot is refused, not carried out twice (hole 17).
+ */
+export async function hideSnapshot(repository: Repository, snapshot: SnapshotId, seen: number, purge: boolean): Promise<void> {
   await repository.append((ledger) => {
     const there = ledger.snapshots.get(snapshot);
     if (!there) return null;
-    return there.hidden && (there.purge || !purge) ? null : { kind: 'HIDE', snapshot, version: there.version, purge };
+    if (there.hidden && (there.purge || !purge) && there.version > seen) return null;
+    return { kind: 'HIDE', snapshot, version: seen, purge };
   });
 }
 
-/** Shows a hidden snapshot again. SNAPSHOT_NOT_FOUND once it was reclaimed. */
-export async function unhideSnapshot(repository: Repository, snapshot: SnapshotId): Promise<void> {
+/** Shows a hidden snapshot again; `seen` as above. SNAPSHOT_NOT_FOUND once it was reclaimed. */
+export async function unhideSnapshot(repository: Repository, snapshot: SnapshotId, seen: number): Promise<void> {
   await repository.append((ledger) => {
     const there = ledger.snapshots.get(snapshot);
     if (!there) throw new HoldfastError('SNAPSHOT_NOT_FOUND', 'the snapshot is not there any more', { snapshot });
-    return there.hidden ? { kind: 'UNHIDE', snapshot, version: there.version } : null;
+    return !there.hidden && there.version > seen ? null : { kind: 'UNHIDE', snapshot, version: seen };
   });
 }

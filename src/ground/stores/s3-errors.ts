@@ -78,8 +78,9 @@ function codeOfStatus(status: number | undefined): ErrorCode {
   if (status === 401 || status === 403 || status === 405) return 'STORE_DENIED';
   if (status === 507) return 'STORE_FULL';
   if (status === 501) return 'STORE_UNFIT';
-  // 404 here is the bucket or the server, never the object: that is a return value. 408, 409, 429: again later.
-  return status === undefined || status >= 500 || [404, 408, 409, 429].includes(status) ? 'STORE_UNREACHABLE' : 'STORE_UNFIT';
+  // Below 400: it was no answer of S3. 404 is the bucket or the server, never the object: that is a return value.
+  const unclear = status === undefined || status < 400 || status >= 500;
+  return unclear || [404, 408, 409, 429].includes(status) ? 'STORE_UNREACHABLE' : 'STORE_UNFIT';
 }
 
 export function s3StoreError(error: unknown, operation: string, subject: string): unknown {

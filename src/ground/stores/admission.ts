@@ -125,7 +125,8 @@ async function readAfterWrite({ store, prefix, bodyBytes, call }: Probe): Promis
 }
 
 async function listAfterWrite({ store, prefix, call }: Probe): Promise<string> {
-  const names = ['a-b', 'a/b', 'a/c', 'a0', 'b'].map((name) => `${prefix}list/${name}`);
+  // Case counts, and the order is that of whole names.
+  const names = ['B', 'a-b', 'a/b', 'a/c', 'a0', 'b'].map((name) => `${prefix}list/${name}`);
   for (const name of names.toReversed()) {
     await store.put(name, randomBytes(1), call);
     const listed = (await store.list(name, call)).map((object) => object.name);

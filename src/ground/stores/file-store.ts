@@ -118,8 +118,11 @@ export function createFileStore(options: FileStoreOptions): ObjectStore {
       if (!ifAbsent) throw error;
       if (hasErrno(error, 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EXDEV')) throw noHardLinks(root, error);
       if (!hasErrno(error, 'EEXIST')) throw error;
-      if ((await orNull(stat(pathOf(name))))?.isDirectory() === true) throw isFolder(name);
-      return 'exists';
+      const there = await orNull(stat(pathOf(name)));
+      if (there?.isDirectory() === true) throw isFolder(name);
+      // A network file system may have made the link, lost the answer and asked again: the file is ours then.
+      const ours = await stat(temp);
+      return there?.ino === ours.ino && there.dev === ours.dev ? 'created' : 'exists';
     } finally {
       await removeTemp(temp);
     }

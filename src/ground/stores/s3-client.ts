@@ -44,6 +44,8 @@ export async function connectS3(options: S3Connection, checksums: Checksums): Pr
   const config: S3ClientConfig = {
     region: options.region,
     maxAttempts: 1,
+    // With it the SDK opens a connection of its own, outside the agent's bound, for each body from 2 MiB.
+    expectContinueHeader: false,
     forcePathStyle: options.forcePathStyle ?? options.endpoint !== undefined,
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',

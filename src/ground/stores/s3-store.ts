@@ -243,9 +243,16 @@ function folderPrefix(prefix: string): string {
   return `${trimmed}/`;
 }
 
-function describeUrl({ bucket, endpoint, region }: S3StoreOptions, keyPrefix: string): string {
-  const query = new URLSearchParams({ ...(endpoint === undefined ? {} : { endpoint }), region });
-  return `s3://${bucket}/${keyPrefix}?${query.toString()}`;
+/** The address that parseStoreAddress reads back to this store. */
+function describeUrl({ bucket, endpoint, region, forcePathStyle, checksums }: S3StoreOptions, keyPrefix: string): string {
+  const parts = [
+    ...(endpoint === undefined ? [] : [`endpoint=${endpoint}`]),
+    `region=${region}`,
+    ...(forcePathStyle === undefined ? [] : [`style=${forcePathStyle ? 'path' : 'virtual'}`]),
+    ...(checksums === undefined ? [] : [`checksums=${checksums}`]),
+  ];
+  const path = keyPrefix === '' ? '' : `/${keyPrefix.slice(0, -1)}`;
+  return `s3://${bucket}${path}?${parts.join('&')}`;
 }
 
 const noBucket = (bucket: string, cause: unknown): HoldfastError =>

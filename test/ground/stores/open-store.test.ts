@@ -83,7 +83,8 @@ describe('opening', () => {
       environment: { CELLAR_KEY: 'id', CELLAR_SECRET: 'hush' },
       retry: { attempts: 1 },
     });
-    expect(store.describe().url).toBe('s3://bucket/prefix/?endpoint=http%3A%2F%2F127.0.0.1%3A9&region=us-east-1');
+    expect(store.describe().url).toBe('s3://bucket/prefix?endpoint=http://127.0.0.1:9&region=us-east-1');
+    expect(parseStoreAddress(store.describe().url)).toEqual({ ...parseStoreAddress(url), region: 'us-east-1' });
     const refusal: unknown = await store.get('a').catch((error: unknown) => error);
     expect(refusal).toMatchObject({ code: 'STORE_UNREACHABLE' });
     expect(JSON.stringify(refusal)).not.toContain('hush');

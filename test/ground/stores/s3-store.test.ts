@@ -50,6 +50,13 @@ describe('a put', () => {
     });
   });
 
+  test('of a large body goes over a connection that is kept, without asking first', async () => {
+    stub.script({ status: 200 });
+    await store.put('a', Buffer.alloc(3_000_000));
+    expect(stub.requests[0]?.headers.expect).toBeUndefined();
+    expect(stub.requests[0]?.headers.connection).toBe('keep-alive');
+  });
+
   test('for a server that knows no checksums carries none, and signs the body where it insists', async () => {
     await using plain = await connect({ checksums: 'when-required', signBodies: true });
     stub.script({ status: 200 });

@@ -7,19 +7,26 @@
  * offset in it, so no nonce is ever used twice with one key: a pack's name is used once and its bytes are written once.
  * The repository's id, the fingerprint and the codec are associated data: a blob opens only as the value that it was
  * sealed as, in the repository that it was sealed for. Synchronous on purpose: this runs on worker threads.
+ *
+ * The work is done by the OpenSSL and zstd that Node links, called directly where that is possible (libc/linked.ts) and
+ * through node:crypto and node:zlib elsewhere; the format does not know. Callers that run over many values pass `room`,
+ * a buffer that results are written into and that is theirs to use again; without it results are fresh buffers.
  */
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { HoldfastError } from '../../domain/errors.ts';
-import { EXTENT_BYTES_MAX } from '../../domain/limits.ts';
+import { EXTENT_BYTES_MAX, KIB } from '../../domain/limits.ts';
+import { linked } from '../libc/linked.ts';
 
 export const BLOB_OVERHEAD = 1 + 16;
+const TAG = 16;
 const RAW = 0;
 const ZSTD = 1;
 const NODE = 0x10;
 /** zstd must save at least 5 % or the bytes stay raw. */
 const RAW_SHARE = 0.95;
-const OUTPUT_MAX = EXTENT_BYTES_MAX + 64 * 1024;
+/** The most that a value has, and what zstd may add to bytes that it cannot compress (1/256 and a little). */
+export const BODY_BYTES_MAX = EXTENT_BYTES_MAX + 64 * KIB;
 
 export type BlobKind = 'extent' | 'node';
 /** Compression of a destination: zstd at a level, or none. */
@@ -37,17 +44,30 @@ export interface EncodedBody {
 }
 
 const levelOf = (codec: Codec): number => Number(codec.slice('zstd-'.length));
+const compressBound = (length: number): number => length + (length >> 8) + KIB;
+
+function compress(plain: Uint8Array, level: number, room?: Uint8Array): Uint8Array | null {
+  const { zstd } = linked();
+  if (zstd === null) {
+    const params = { [constants.ZSTD_c_compressionLevel]: level };
+    return zstdCompressSync(plain, { params, chunkSize: compressBound(plain.length) });
+  }
+  const into = room ?? Buffer.allocUnsafe(compressBound(plain.length));
+  const length = zstd.compress(plain, into, level);
+  return length === null ? null : into.subarray(0, length);
+}
 
 /** Compresses a value once; the result can be sealed for any number of destinations of that codec. */
-export function encodeBody(plain: Uint8Array, kind: BlobKind, codec: Codec): EncodedBody {
+export function encodeBody(plain: Uint8Array, kind: BlobKind, codec: Codec, room?: Uint8Array): EncodedBody {
   const bit = kind === 'node' ? NODE : 0;
-  if (codec === 'raw') return { codec: bit | RAW, bytes: plain };
-  const packed = zstdCompressSync(plain, {
-    params: { [constants.ZSTD_c_compressionLevel]: levelOf(codec) },
-    chunkSize: plain.length + 1024,
-  });
-  return packed.length < plain.length * RAW_SHARE ? { codec: bit | ZSTD, bytes: packed } : { codec: bit | RAW, bytes: plain };
+  const packed = codec === 'raw' ? null : compress(plain, levelOf(codec), room);
+  return packed !== null && packed.length < plain.length * RAW_SHARE
+    ? { codec: bit | ZSTD, bytes: packed }
+    : { codec: bit | RAW, bytes: plain };
 }
+
+/** Whether a body that is stored one way can be kept as it is for a destination of this codec. */
+export const fitsCodec = (body: EncodedBody, codec: Codec): boolean => ((body.codec & 0x0f) === RAW) === (codec === 'raw');
 
 const nonceAt = (offset: number): Buffer => {
   const nonce = Buffer.alloc(12);
@@ -60,14 +80,18 @@ const associated = (repositoryId: Uint8Array, fingerprint: Uint8Array, codec: nu
 
 /** Seals a body into `pack` at `offset`; returns the stored length. The caller has made sure that it fits. */
 export function sealBlob(pack: Uint8Array, offset: number, packKey: PackKey, fingerprint: Uint8Array, body: EncodedBody): number {
-  const cipher = createCipheriv('aes-256-gcm', packKey.key, nonceAt(offset));
-  cipher.setAAD(associated(packKey.repositoryId, fingerprint, body.codec));
+  const nonce = nonceAt(offset);
+  const data = associated(packKey.repositoryId, fingerprint, body.codec);
   pack[offset] = body.codec;
-  const sealed = cipher.update(body.bytes);
-  pack.set(sealed, offset + 1);
-  cipher.final();
-  pack.set(cipher.getAuthTag(), offset + 1 + sealed.length);
-  return sealed.length + BLOB_OVERHEAD;
+  const { aead } = linked();
+  if (aead !== null) aead.seal(packKey.key, nonce, data, body.bytes, pack, offset + 1);
+  else {
+    const cipher = createCipheriv('aes-256-gcm', packKey.key, nonce).setAAD(data);
+    pack.set(cipher.update(body.bytes), offset + 1);
+    cipher.final();
+    pack.set(cipher.getAuthTag(), offset + 1 + body.bytes.length);
+  }
+  return body.bytes.length + BLOB_OVERHEAD;
 }
 
 export interface OpenedBlob {
@@ -75,32 +99,61 @@ export interface OpenedBlob {
   readonly plain: Buffer;
 }
 
-/** Decrypts a blob but leaves it compressed: what a rewrite seals again. DAMAGED when a bit is not what was written. */
-export function unsealBlob(stored: Uint8Array, offset: number, packKey: PackKey, fingerprint: Uint8Array): EncodedBody {
-  const codec = stored[0] ?? 0xff;
+export interface UnsealedBlob extends EncodedBody {
+  readonly kind: BlobKind;
+}
+
+const damaged = (fingerprint: Uint8Array, offset: number, cause?: unknown): HoldfastError =>
+  new HoldfastError('DAMAGED', 'a stored value does not open', { fingerprint: Buffer.from(fingerprint).toString('hex'), offset }, cause);
+
+function decrypt(packKey: PackKey, nonce: Uint8Array, data: Uint8Array, sealed: Uint8Array, room?: Uint8Array): Uint8Array | null {
+  const { aead } = linked();
+  const length = sealed.length - TAG;
+  if (aead !== null) {
+    const into = room ?? Buffer.allocUnsafe(length);
+    return aead.open(packKey.key, nonce, data, sealed, into) ? into.subarray(0, length) : null;
+  }
+  const decipher = createDecipheriv('aes-256-gcm', packKey.key, nonce).setAAD(data);
+  decipher.setAuthTag(sealed.subarray(length));
+  const body = decipher.update(sealed.subarray(0, length));
   try {
-    const decipher = createDecipheriv('aes-256-gcm', packKey.key, nonceAt(offset));
-    decipher.setAAD(associated(packKey.repositoryId, fingerprint, codec));
-    decipher.setAuthTag(stored.subarray(stored.length - 16));
-    const bytes = decipher.update(stored.subarray(1, stored.length - 16));
     decipher.final();
-    return { codec, bytes };
+  } catch {
+    // The one thing that final can find: the tag does not fit.
+    return null;
+  }
+  return body;
+}
+
+/** Opens the blob stored as `stored` at `offset` of its pack as far as its body. DAMAGED when a bit is not what was written. */
+export function unsealBlob(stored: Uint8Array, offset: number, packKey: PackKey, fingerprint: Uint8Array, room?: Uint8Array): UnsealedBlob {
+  const codec = stored[0] ?? 0xff;
+  if (stored.length < BLOB_OVERHEAD || stored.length > BODY_BYTES_MAX) throw damaged(fingerprint, offset);
+  const bytes = decrypt(packKey, nonceAt(offset), associated(packKey.repositoryId, fingerprint, codec), stored.subarray(1), room);
+  if (bytes === null) throw damaged(fingerprint, offset);
+  return { kind: codec & NODE ? 'node' : 'extent', codec, bytes };
+}
+
+/** The plain bytes of a body. DAMAGED when it does not decompress. */
+export function decodeBody(body: EncodedBody, fingerprint: Uint8Array, offset: number, room?: Uint8Array): Buffer {
+  const method = body.codec & 0x0f;
+  if (method === RAW) return Buffer.from(body.bytes.buffer, body.bytes.byteOffset, body.bytes.length);
+  if (method !== ZSTD) throw new HoldfastError('UPGRADE_REQUIRED', `unknown codec ${method} of a blob`, { offset });
+  const { zstd } = linked();
+  if (zstd !== null && room !== undefined) {
+    const length = zstd.decompress(body.bytes, room);
+    if (length === null) throw damaged(fingerprint, offset);
+    return Buffer.from(room.buffer, room.byteOffset, length);
+  }
+  try {
+    return zstdDecompressSync(body.bytes, { maxOutputLength: BODY_BYTES_MAX, chunkSize: 288 * KIB });
   } catch (cause) {
-    throw new HoldfastError(
-      'DAMAGED',
-      'a stored value does not open',
-      { fingerprint: Buffer.from(fingerprint).toString('hex'), offset },
-      cause,
-    );
+    throw damaged(fingerprint, offset, cause);
   }
 }
 
 /** Opens the blob stored as `stored` at `offset` of its pack. DAMAGED when a single bit is not what was written. */
 export function openBlob(stored: Uint8Array, offset: number, packKey: PackKey, fingerprint: Uint8Array): OpenedBlob {
-  const { codec, bytes } = unsealBlob(stored, offset, packKey, fingerprint);
-  const kind = codec & NODE ? 'node' : 'extent';
-  const method = codec & 0x0f;
-  if (method === RAW) return { kind, plain: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length) };
-  if (method !== ZSTD) throw new HoldfastError('UPGRADE_REQUIRED', `unknown codec ${method} of a blob`, { offset });
-  return { kind, plain: zstdDecompressSync(bytes, { maxOutputLength: OUTPUT_MAX, chunkSize: 288 * 1024 }) };
+  const body = unsealBlob(stored, offset, packKey, fingerprint);
+  return { kind: body.kind, plain: decodeBody(body, fingerprint, offset) };
 }

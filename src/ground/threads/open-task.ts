@@ -7,18 +7,28 @@
 import { blake3 } from '@napi-rs/blake-hash';
 import { writeSync } from 'node:fs';
 import { HoldfastError } from '../../domain/errors.ts';
-import { openBlob } from '../sealing/blob.ts';
+import { BODY_BYTES_MAX, decodeBody, unsealBlob, type UnsealedBlob } from '../sealing/blob.ts';
 import { slotFingerprint, type OpenResult, type OpenTask, type StoredBlob } from './tasks.ts';
 
 type Failure = OpenResult['failures'][number];
 
-/** The plain bytes of a blob, or why it cannot be trusted. */
-export function openChecked(task: Pick<OpenTask, 'key' | 'start'>, slot: Buffer, blob: StoredBlob): Buffer | Omit<Failure, 'blob'> {
+/** Buffers of a thread for the blob at hand; what is in them is gone with the next one. */
+let rooms: { readonly body: Buffer; readonly plain: Buffer } | undefined;
+
+export interface CheckedBlob {
+  readonly body: UnsealedBlob;
+  readonly plain: Buffer;
+}
+
+/** A blob whose bytes are what its fingerprint says, or why they are not. Valid until the next call. */
+export function openChecked(task: Pick<OpenTask, 'key' | 'start'>, slot: Buffer, blob: StoredBlob): CheckedBlob | Omit<Failure, 'blob'> {
+  rooms ??= { body: Buffer.allocUnsafeSlow(BODY_BYTES_MAX), plain: Buffer.allocUnsafeSlow(BODY_BYTES_MAX) };
   const at = blob.offset - task.start;
   const fingerprint = slotFingerprint(slot, blob.place);
   try {
-    const { kind, plain } = openBlob(slot.subarray(at, at + blob.length), blob.offset, task.key, fingerprint);
-    if (kind === 'extent' && blake3(plain).equals(fingerprint)) return plain;
+    const body = unsealBlob(slot.subarray(at, at + blob.length), blob.offset, task.key, fingerprint, rooms.body);
+    const plain = decodeBody(body, fingerprint, blob.offset, rooms.plain);
+    if (body.kind === 'extent' && blake3(plain).equals(fingerprint)) return { body, plain };
     return { code: 'DAMAGED', message: 'a stored value is not what its fingerprint says' };
   } catch (error) {
     if (error instanceof HoldfastError) return { code: error.code, message: error.message };
@@ -45,11 +55,12 @@ export function openTask(task: OpenTask): OpenResult {
   let plainBytes = 0;
   let writtenBytes = 0;
   task.blobs.forEach((blob, i) => {
-    const plain = openChecked(task, slot, blob);
-    if (!Buffer.isBuffer(plain)) {
-      failures.push({ blob: i, ...plain });
+    const checked = openChecked(task, slot, blob);
+    if ('code' in checked) {
+      failures.push({ blob: i, ...checked });
       return;
     }
+    const { plain } = checked;
     plainBytes += plain.length;
     if (task.target === null) return;
     for (const offset of blob.targets) {

@@ -1,33 +1,27 @@
 /**
- * Takes values from a pack of one repository into packs of others: open, check, seal. A value is decoded once, encoded at
- * most once per codec, and its plain bytes exist for as long as that takes.
+ * Takes values from a pack of one repository into packs of others: open, check, seal. A value is decoded once (that is the
+ * check), and a body that is stored as the taker wants it is sealed as it is; else it is encoded, at most once per codec.
  */
-import { encodeBody, type Codec, type EncodedBody } from '../sealing/blob.ts';
+import { fitsCodec } from '../sealing/blob.ts';
 import { openChecked } from './open-task.ts';
-import { fillingOf, sealInto } from './seal-task.ts';
+import { encoderOf, fillingOf, sealInto } from './seal-task.ts';
 import { slotFingerprint, type OpenResult, type ResealResult, type ResealTask } from './tasks.ts';
 
 export function resealTask(task: ResealTask): ResealResult {
   const slot = Buffer.from(task.slot);
   const fillings = task.packs.map(fillingOf);
   const failures: OpenResult['failures'][number][] = [];
-  let encoded = 0;
+  const tally = { encoded: 0 };
   task.blobs.forEach((blob, position) => {
-    const plain = openChecked(task, slot, blob);
-    if (!Buffer.isBuffer(plain)) {
-      failures.push({ blob: position, ...plain });
+    const checked = openChecked(task, slot, blob);
+    if ('code' in checked) {
+      failures.push({ blob: position, ...checked });
       for (const filling of fillings) if (filling.target.wants[filling.lengths.length] === position) filling.lengths.push(0);
       return;
     }
-    const bodies = new Map<Codec, EncodedBody>();
-    sealInto(fillings, position, slotFingerprint(slot, blob.place), (codec) => {
-      const known = bodies.get(codec);
-      if (known !== undefined) return known;
-      if (codec !== 'raw') encoded++;
-      const body = encodeBody(plain, 'extent', codec);
-      bodies.set(codec, body);
-      return body;
-    });
+    const { body, plain } = checked;
+    const encode = encoderOf(plain, tally);
+    sealInto(fillings, position, slotFingerprint(slot, blob.place), (codec) => (fitsCodec(body, codec) ? body : encode(codec)));
   });
-  return { lengths: fillings.map((filling) => filling.lengths), encoded, failures };
+  return { lengths: fillings.map((filling) => filling.lengths), failures, ...tally };
 }

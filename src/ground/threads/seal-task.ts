@@ -5,7 +5,7 @@
  * Value by value rather than pack by pack: a body is sealed for all destinations while it is warm, and only one body a
  * codec exists at a time.
  */
-import { encodeBody, sealBlob, type Codec, type EncodedBody } from '../sealing/blob.ts';
+import { BODY_BYTES_MAX, encodeBody, sealBlob, type Codec, type EncodedBody } from '../sealing/blob.ts';
 import { slotFingerprint, type PackTarget, type SealResult, type SealTask } from './tasks.ts';
 
 interface Filling {
@@ -37,21 +37,35 @@ export function sealInto(
   }
 }
 
+/** One buffer a codec and thread, for the body at hand. */
+const rooms = new Map<Codec, Buffer>();
+
+function roomFor(codec: Codec): Buffer {
+  const known = rooms.get(codec) ?? Buffer.allocUnsafeSlow(BODY_BYTES_MAX);
+  rooms.set(codec, known);
+  return known;
+}
+
+/** Encodes one value, at most once per codec; counts in `tally` how often a compressor ran. */
+export function encoderOf(plain: Uint8Array, tally: { encoded: number }): (codec: Codec) => EncodedBody {
+  const bodies = new Map<Codec, EncodedBody>();
+  return (codec) => {
+    const known = bodies.get(codec);
+    if (known !== undefined) return known;
+    if (codec !== 'raw') tally.encoded++;
+    const body = encodeBody(plain, 'extent', codec, codec === 'raw' ? undefined : roomFor(codec));
+    bodies.set(codec, body);
+    return body;
+  };
+}
+
 export function sealTask(task: SealTask): SealResult {
   const slot = Buffer.from(task.slot);
   const fillings = task.packs.map(fillingOf);
-  let encoded = 0;
+  const tally = { encoded: 0 };
   task.values.forEach((place, position) => {
     const plain = slot.subarray(place * task.extentBytes, (place + 1) * task.extentBytes);
-    const bodies = new Map<Codec, EncodedBody>();
-    sealInto(fillings, position, slotFingerprint(slot, place), (codec) => {
-      const known = bodies.get(codec);
-      if (known !== undefined) return known;
-      if (codec !== 'raw') encoded++;
-      const body = encodeBody(plain, 'extent', codec);
-      bodies.set(codec, body);
-      return body;
-    });
+    sealInto(fillings, position, slotFingerprint(slot, place), encoderOf(plain, tally));
   });
-  return { lengths: fillings.map((filling) => filling.lengths), encoded };
+  return { lengths: fillings.map((filling) => filling.lengths), ...tally };
 }

@@ -139,6 +139,12 @@ export class MemoryRepository implements Destination, ValueReader {
     return Promise.resolve(this.index.get(fingerprint.toString('hex')) ?? null);
   }
 
+  /** Name, id and size of every pack. */
+  async *packs(): AsyncGenerator<{ readonly id: Buffer; readonly sizeBytes: number }> {
+    await Promise.resolve();
+    for (const [id, bytes] of this.objects) yield { id: Buffer.from(id, 'hex'), sizeBytes: bytes.length };
+  }
+
   /** The newest snapshot's values, as a walk of its map yields them. */
   async *values(): AsyncGenerator<PlacedValue> {
     await Promise.resolve();

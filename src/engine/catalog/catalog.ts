@@ -1,0 +1,256 @@
+/**
+ * The catalog: what stores and volumes there are, and which jobs were begun and how they ended. A log in the home store, folded in memory.
+ *
+ * The product needs no database: this log, and those of the repositories, are all that must survive. Temporal can be wiped;
+ * a job that was begun and has no end is started again under its own id. The catalog is small (a record a decision), so it
+ * is read as a whole; only the last JOBS_KEPT ended jobs are remembered.
+ */
+import { z } from 'zod';
+import { HoldfastError } from '../../domain/errors.ts';
+import { NAME_PATTERN, lineageOf, type Lineage, type RepositoryName, type StoreName, type VolumeName } from '../../domain/ids.ts';
+import { EXTENT_BYTES_MAX, EXTENT_BYTES_MIN, SYNC_WINDOW } from '../../domain/limits.ts';
+import type { SealingKey } from '../../ground/sealing/envelope.ts';
+import type { ObjectStore } from '../../ground/stores/object-store.ts';
+import { createCommitter, type Plan } from '../log/committer.ts';
+import { createLog, type StoredRecord } from '../log/log.ts';
+import { logName } from '../repository/object-names.ts';
+import type { Environment } from '../repository/environment.ts';
+
+const name = z.string().regex(NAME_PATTERN);
+const storeName = name.transform((text) => text as StoreName);
+const volumeName = name.transform((text) => text as VolumeName);
+const repositoryName = name.transform((text) => text as RepositoryName);
+const CODEC = /^(raw|zstd-(?:[1-9]|1[0-9]))$/;
+
+export const storeRecord = z.strictObject({
+  name: storeName,
+  url: z.string().max(2000),
+  endpoint: z.string().max(2000).nullable(),
+  region: z.string().max(100).nullable(),
+  /** Names of environment variables; null: what the SDK finds by itself. */
+  credentials: z.strictObject({ accessKeyIdEnv: z.string().max(200), secretAccessKeyEnv: z.string().max(200) }).nullable(),
+  /** Passphrase by reference: env:NAME, file:/path or command:... */
+  passphrase: z.string().max(2000),
+  codec: z.string().regex(CODEC),
+  bytesPerSecondMax: z.int().min(1).nullable(),
+});
+export type StoreRecord = z.infer<typeof storeRecord>;
+
+export const volumeRecord = z.strictObject({
+  name: volumeName,
+  incarnation: z.int().min(1),
+  /** The host whose node reads it. */
+  node: name,
+  path: z.string().min(1).max(4096),
+  extentBytes: z.int().min(EXTENT_BYTES_MIN).max(EXTENT_BYTES_MAX),
+  stores: z.array(storeName).max(64),
+  /** The repository it shares with its group; by default its own. */
+  repository: repositoryName,
+  retired: z.boolean(),
+});
+export type VolumeRecord = z.infer<typeof volumeRecord>;
+
+const jobKind = z.string().max(60);
+const entrySchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('STORE_ADD'), store: storeRecord }),
+  z.strictObject({ kind: z.literal('STORE_REMOVE'), name: storeName }),
+  z.strictObject({ kind: z.literal('VOLUME_ADD'), volume: volumeRecord }),
+  z.strictObject({ kind: z.literal('VOLUME_SET'), volume: volumeRecord }),
+  z.strictObject({ kind: z.literal('VOLUME_RETIRE'), name: volumeName }),
+  /** The repository first seen in a store under a name: another one there is refused from then on. */
+  z.strictObject({ kind: z.literal('REPOSITORY_SEEN'), store: storeName, repository: repositoryName, id: z.string() }),
+  z.strictObject({ kind: z.literal('JOB_BEGIN'), id: z.string().max(300), job: jobKind, input: z.unknown() }),
+  z.strictObject({
+    kind: z.literal('JOB_END'),
+    id: z.string().max(300),
+    outcome: z.enum(['done', 'failed', 'cancelled']),
+    summary: z.string().max(1000),
+  }),
+]);
+export type CatalogEntry = z.infer<typeof entrySchema>;
+const KINDS: ReadonlySet<string> = new Set(entrySchema.options.map((option) => option.shape.kind.value));
+
+export interface JobRecord {
+  readonly id: string;
+  readonly job: string;
+  readonly input: unknown;
+  readonly begunMs: number;
+  readonly ended: { readonly outcome: 'done' | 'failed' | 'cancelled'; readonly summary: string; readonly atMs: number } | null;
+}
+
+export interface CatalogState {
+  readonly n: number;
+  readonly head: string;
+  readonly stores: ReadonlyMap<StoreName, StoreRecord>;
+  readonly volumes: ReadonlyMap<VolumeName, VolumeRecord>;
+  /** `<store>/<repository>` -> repository id. */
+  readonly repositories: ReadonlyMap<string, string>;
+  readonly jobs: ReadonlyMap<string, JobRecord>;
+}
+
+const JOBS_KEPT = 500;
+const EMPTY: CatalogState = { n: 0, head: '', stores: new Map(), volumes: new Map(), repositories: new Map(), jobs: new Map() };
+
+export const repositoryKey = (store: StoreName, repository: RepositoryName): string => `${store}/${repository}`;
+export const lineageOfVolume = (volume: VolumeRecord): Lineage => lineageOf(volume.name, volume.incarnation);
+
+/** What stands against an entry; the reducer ignores an entry that is in the log all the same. */
+function refusal(state: CatalogState, entry: CatalogEntry): HoldfastError | null {
+  switch (entry.kind) {
+    case 'STORE_ADD':
+      return state.stores.has(entry.store.name)
+        ? new HoldfastError('STORE_EXISTS', `store ${entry.store.name} is in the catalog`, { store: entry.store.name })
+        : null;
+    case 'STORE_REMOVE': {
+      const user = [...state.volumes.values()].find((volume) => !volume.retired && volume.stores.includes(entry.name));
+      if (!state.stores.has(entry.name)) return new HoldfastError('STORE_NOT_FOUND', `no store ${entry.name}`, { store: entry.name });
+      return user
+        ? new HoldfastError('STORE_EXISTS', `volume ${user.name} still ships to ${entry.name}`, { store: entry.name, volume: user.name })
+        : null;
+    }
+    case 'VOLUME_ADD': {
+      const there = state.volumes.get(entry.volume.name);
+      if (there && !there.retired)
+        return new HoldfastError('VOLUME_EXISTS', `volume ${entry.volume.name} is in the catalog`, { volume: entry.volume.name });
+      const unknown = entry.volume.stores.find((store) => !state.stores.has(store));
+      return unknown ? new HoldfastError('STORE_NOT_FOUND', `no store ${unknown}`, { store: unknown }) : null;
+    }
+    case 'VOLUME_SET':
+    case 'VOLUME_RETIRE': {
+      const volume = entry.kind === 'VOLUME_SET' ? entry.volume.name : entry.name;
+      return state.volumes.has(volume) ? null : new HoldfastError('VOLUME_NOT_FOUND', `no volume ${volume}`, { volume });
+    }
+    default:
+      return null;
+  }
+}
+
+function apply(state: CatalogState, entry: CatalogEntry, timeMs: number): CatalogState {
+  switch (entry.kind) {
+    case 'STORE_ADD':
+      return { ...state, stores: new Map(state.stores).set(entry.store.name, entry.store) };
+    case 'STORE_REMOVE':
+      return { ...state, stores: new Map([...state.stores].filter(([store]) => store !== entry.name)) };
+    case 'VOLUME_ADD':
+    case 'VOLUME_SET':
+      return { ...state, volumes: new Map(state.volumes).set(entry.volume.name, entry.volume) };
+    case 'VOLUME_RETIRE': {
+      const volume = state.volumes.get(entry.name);
+      return volume ? { ...state, volumes: new Map(state.volumes).set(entry.name, { ...volume, retired: true }) } : state;
+    }
+    case 'REPOSITORY_SEEN': {
+      const key = repositoryKey(entry.store, entry.repository);
+      return state.repositories.has(key) ? state : { ...state, repositories: new Map(state.repositories).set(key, entry.id) };
+    }
+    case 'JOB_BEGIN': {
+      const jobs = new Map(state.jobs);
+      jobs.delete(entry.id);
+      jobs.set(entry.id, { id: entry.id, job: entry.job, input: entry.input, begunMs: timeMs, ended: null });
+      return { ...state, jobs: forgetOldest(jobs) };
+    }
+    case 'JOB_END': {
+      const job = state.jobs.get(entry.id);
+      const ended = { outcome: entry.outcome, summary: entry.summary, atMs: timeMs };
+      return job ? { ...state, jobs: new Map(state.jobs).set(entry.id, { ...job, ended }) } : state;
+    }
+  }
+}
+
+/** Ended jobs beyond the last JOBS_KEPT are forgotten; those still open never. */
+function forgetOldest(jobs: Map<string, JobRecord>): Map<string, JobRecord> {
+  let surplus = jobs.size - JOBS_KEPT;
+  for (const [id, job] of jobs) {
+    if (surplus <= 0) break;
+    if (job.ended === null) continue;
+    jobs.delete(id);
+    surplus--;
+  }
+  return jobs;
+}
+
+export interface Catalog {
+  sync(): Promise<CatalogState>;
+  append(plan: Plan<CatalogState, CatalogEntry>): Promise<number | null>;
+}
+
+export function openCatalog(store: ObjectStore, key: SealingKey, environment: Environment): Catalog {
+  const log = createLog<CatalogEntry>({ store, sealing: key, nameOf: logName, entrySchema, kinds: KINDS, random: environment.random });
+  let state = EMPTY;
+  let tail: Promise<unknown> = Promise.resolve();
+  const exclusively = <T>(work: () => Promise<T>): Promise<T> => {
+    const run = tail.then(work);
+    tail = run.catch(() => undefined);
+    return run;
+  };
+
+  const fold = (record: StoredRecord<CatalogEntry>): void => {
+    if (record.previous !== state.head)
+      throw new HoldfastError('LOG_DIVERGED', `catalog record ${record.seq} does not follow the one before it`, { seq: record.seq });
+    let next = state;
+    for (const entry of record.entries) {
+      if (refusal(next, entry) === null) next = apply(next, entry, record.timeMs);
+      else environment.alarm(`the catalog holds an inadmissible ${entry.kind}`, { n: record.seq });
+    }
+    state = { ...next, n: record.seq, head: record.digest };
+  };
+
+  const syncNow = async (): Promise<CatalogState> => {
+    for (;;) {
+      const first = await log.read(state.n + 1);
+      if (first === null) return state;
+      const from = state.n + 2;
+      const more = await Promise.all(Array.from({ length: SYNC_WINDOW - 1 }, (_, i) => log.read(from + i)));
+      for (const record of [first, ...more]) {
+        if (record === null) return state;
+        fold(record);
+      }
+    }
+  };
+
+  const sync = (): Promise<CatalogState> => exclusively(syncNow);
+  const committer = createCommitter<CatalogState, CatalogEntry>({
+    sync,
+    judge(at, entry) {
+      const against = refusal(at, entry);
+      if (against) throw against;
+    },
+    advance: (at, entry) => apply(at, entry, environment.nowMs()),
+    compatible: () => true,
+    put: (entries) =>
+      exclusively(async () => {
+        const attempt = environment.random(16).toString('hex');
+        const record = await log.put({
+          seq: state.n + 1,
+          previous: state.head,
+          writer: environment.writer,
+          attempt,
+          timeMs: environment.nowMs(),
+          entries,
+        });
+        if (record !== null) fold(record);
+        return record;
+      }),
+    backOff: (round) => environment.sleep(5 * round * (1 + (environment.random(1)[0] ?? 0) / 64)),
+  });
+  return { sync, append: (plan) => committer.append(plan) };
+}
+
+export function findVolume(state: CatalogState, volume: VolumeName): VolumeRecord {
+  const found = state.volumes.get(volume);
+  if (!found) throw new HoldfastError('VOLUME_NOT_FOUND', `no volume ${volume}`, { volume });
+  return found;
+}
+
+export function findStore(state: CatalogState, store: StoreName): StoreRecord {
+  const found = state.stores.get(store);
+  if (!found) throw new HoldfastError('STORE_NOT_FOUND', `no store ${store}`, { store });
+  return found;
+}
+
+/** The state as a person or a mirror keeps it. */
+export const printableCatalog = (state: CatalogState) => ({
+  n: state.n,
+  stores: [...state.stores.values()],
+  volumes: [...state.volumes.values()],
+  repositories: [...state.repositories],
+});

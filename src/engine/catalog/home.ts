@@ -1,0 +1,148 @@
+/**
+ * The home of an installation: its catalog, and the repositories of its stores, opened once a process and kept.
+ *
+ * A repository is named by store and name; its place in a store is `repositories/<name>/`, its cache a file named by its
+ * id. The id is noted in the catalog when it is first seen, and another one under that name is refused: a store that was
+ * re-created, or an address that points elsewhere, must not look like an empty history.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { HoldfastError } from '../../domain/errors.ts';
+import type { RepositoryName, StoreName } from '../../domain/ids.ts';
+import { openStore, type OpenedStore, type OpenStoreOptions } from '../../ground/stores/open-store.ts';
+import type { ObjectStore } from '../../ground/stores/object-store.ts';
+import { within } from '../../ground/stores/within.ts';
+import { resolvePassphrase } from '../../ground/sealing/passphrase.ts';
+import { ensureRepository, openRepositoryFormat, readHeader, type UnlockedRepository } from '../repository/format.ts';
+import type { Environment } from '../repository/environment.ts';
+import { openRepository, type Repository } from '../repository/repository.ts';
+import { openSqliteTable } from '../repository/sqlite-table.ts';
+import { findStore, openCatalog, repositoryKey, type Catalog, type StoreRecord } from './catalog.ts';
+
+export interface HomeOptions {
+  /** Address of the store that holds the catalog. */
+  readonly url: string;
+  /** Passphrase of the catalog, by reference. */
+  readonly passphrase: string;
+  /** Folder for caches; rebuilt when it is lost. */
+  readonly cacheDir: string;
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  readonly environment: Environment;
+  readonly metrics?: OpenStoreOptions['metrics'];
+  readonly retry?: OpenStoreOptions['retry'];
+  readonly durability?: OpenStoreOptions['durability'];
+}
+
+export interface Home extends AsyncDisposable {
+  readonly catalog: Catalog;
+  readonly environment: Environment;
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  /** A store of the catalog, open. */
+  store(name: StoreName): Promise<OpenedStore>;
+  /** A repository of a store, synced. `create`: make it where there is none yet. */
+  repository(store: StoreName, name: RepositoryName, create?: boolean): Promise<Repository>;
+  /** Forgets an open store and its repositories, so that the next use opens them anew. */
+  forget(store: StoreName): Promise<void>;
+}
+
+export const repositoryPrefix = (name: string): string => `repositories/${name}/`;
+export const CATALOG_PREFIX = 'catalog/';
+
+export const openStoreOf = (record: StoreRecord, options: HomeOptions): Promise<OpenedStore> =>
+  openStore(record.url, {
+    name: record.name,
+    environment: options.variables,
+    ...(record.credentials ? { credentials: record.credentials } : {}),
+    ...(record.endpoint === null ? {} : { endpoint: record.endpoint }),
+    ...(record.region === null ? {} : { region: record.region }),
+    ...(record.bytesPerSecondMax === null ? {} : { limits: { uploadBytesPerSecond: record.bytesPerSecondMax } }),
+    ...(options.metrics ? { metrics: options.metrics } : {}),
+    ...(options.retry ? { retry: options.retry } : {}),
+    ...(options.durability ? { durability: options.durability } : {}),
+  });
+
+/** Opens a repository in a store with its table cached below `cacheDir`. */
+export function openCached(store: ObjectStore, unlocked: UnlockedRepository, cacheDir: string, environment: Environment): Repository {
+  mkdirSync(cacheDir, { recursive: true, mode: 0o700 });
+  const table = openSqliteTable(join(cacheDir, `${unlocked.header.id}.sqlite`));
+  return openRepository({ store, key: unlocked.key, table, environment });
+}
+
+export async function openHome(options: HomeOptions): Promise<Home> {
+  const { environment, variables } = options;
+  const homeStore = await openStore(options.url, {
+    name: 'home',
+    environment: variables,
+    create: true,
+    ...(options.durability ? { durability: options.durability } : {}),
+  });
+  const passphrase = await resolvePassphrase(options.passphrase, variables);
+  const catalogStore = within(homeStore, CATALOG_PREFIX);
+  const unlocked = await ensureRepository(catalogStore, 'catalog', passphrase, environment.nowMs(), { random: randomBytes });
+  const catalog = openCatalog(catalogStore, unlocked.key, environment);
+  const stores = new Map<StoreName, Promise<OpenedStore>>();
+  const repositories = new Map<string, Promise<Repository>>();
+
+  const store = async (name: StoreName): Promise<OpenedStore> => {
+    const known = stores.get(name);
+    if (known) return known;
+    const record = findStore(await catalog.sync(), name);
+    const opening = openStoreOf(record, options);
+    stores.set(name, opening);
+    opening.catch(() => stores.delete(name));
+    return opening;
+  };
+
+  const openNamed = async (storeName: StoreName, name: RepositoryName, create: boolean): Promise<Repository> => {
+    const state = await catalog.sync();
+    const record = findStore(state, storeName);
+    const inside = within(await store(storeName), repositoryPrefix(name));
+    const expected = state.repositories.get(repositoryKey(storeName, name));
+    const secret = await resolvePassphrase(record.passphrase, variables);
+    if (expected === undefined && !create && (await readHeader(inside)) === null)
+      throw new HoldfastError('REPOSITORY_NOT_FOUND', `${storeName} holds no repository ${name} yet`, {
+        store: storeName,
+        repository: name,
+      });
+    const opened =
+      expected === undefined && create
+        ? await ensureRepository(inside, name, secret, environment.nowMs(), { random: randomBytes })
+        : await openRepositoryFormat(inside, secret, expected);
+    if (expected === undefined)
+      await catalog.append(() => ({ kind: 'REPOSITORY_SEEN', store: storeName, repository: name, id: opened.header.id }));
+    const repository = openCached(inside, opened, options.cacheDir, environment);
+    await repository.sync();
+    return repository;
+  };
+
+  return {
+    catalog,
+    environment,
+    variables,
+    store,
+    async repository(storeName, name, create = false) {
+      const key = repositoryKey(storeName, name);
+      const known = repositories.get(key);
+      if (known) {
+        const repository = await known;
+        await repository.sync();
+        return repository;
+      }
+      const opening = openNamed(storeName, name, create);
+      repositories.set(key, opening);
+      opening.catch(() => repositories.delete(key));
+      return opening;
+    },
+    async forget(storeName) {
+      for (const key of [...repositories.keys()]) if (key.startsWith(`${storeName}/`)) repositories.delete(key);
+      const open = stores.get(storeName);
+      stores.delete(storeName);
+      if (open) await (await open)[Symbol.asyncDispose]();
+    },
+    async [Symbol.asyncDispose]() {
+      for (const open of stores.values()) await (await open.catch(() => null))?.[Symbol.asyncDispose]();
+      await homeStore[Symbol.asyncDispose]();
+    },
+  };
+}

@@ -18,8 +18,8 @@ objectStoreSuite(
     const chances = { 'lost-answer': 0.12, unavailable: 0.1, delay: 0.05, 'partial-delete': 0.03 };
     const faulty = withFaults(disk, seededFaults({ seed, chances, delayMsMax: 3 }));
     const limited = withLimits(withMeasure(faulty, { name: 'faulty' }), { concurrency: 16 });
-    // A put whose every attempt is unclear would be no fault of the store: 4 to the power of 30.
-    const store = withRetry(limited, { attempts: 30, budget: { share: 30, burst: 30 }, sleep: () => Promise.resolve() });
+    // That every attempt of a call is unclear has a chance of 4 to the power of -30.
+    const store = withRetry(limited, { attempts: 30, budget: { share: 30, burst: 10_000 }, sleep: () => Promise.resolve() });
     return { store, dispose: () => rm(root, { recursive: true, force: true }) };
   },
   { raceRounds: 20, claimsEqualBytes: true },

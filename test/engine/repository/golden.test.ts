@@ -1,0 +1,85 @@
+/** What earlier versions wrote stays readable: each golden repository opens, folds and reads back as it did when written. */
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import type { SnapshotId } from '../../../src/domain/ids.ts';
+import { createLog } from '../../../src/engine/log/log.ts';
+import { mapRoot, walkMap } from '../../../src/engine/map/walk.ts';
+import { audit } from '../../../src/engine/repository/audit.ts';
+import { ENTRY_KINDS, entrySchema } from '../../../src/engine/repository/entries.ts';
+import { openRepositoryFormat } from '../../../src/engine/repository/format.ts';
+import { createMemoryTable } from '../../../src/engine/repository/memory-table.ts';
+import { logName } from '../../../src/engine/repository/object-names.ts';
+import { openRepository, type Repository } from '../../../src/engine/repository/repository.ts';
+import { openSqliteTable } from '../../../src/engine/repository/sqlite-table.ts';
+import type { Table } from '../../../src/engine/repository/table.ts';
+import { createFileStore } from '../../../src/ground/stores/file-store.ts';
+import { listAll, type ObjectStore } from '../../../src/ground/stores/object-store.ts';
+import { within } from '../../../src/ground/stores/within.ts';
+import { GOLDEN, GOLDEN_PREFIX, imageOf, plainLedger, type Golden } from './golden.ts';
+
+const random = (): never => {
+  throw new Error('reading needs no randomness');
+};
+const environment = {
+  writer: 'test',
+  nowMs: () => 0,
+  random,
+  sleep: async () => undefined,
+  alarm: (message: string) => {
+    throw new Error(message);
+  },
+};
+
+/** The store as it would be had no checkpoint been written: the log alone has to do. */
+const withoutCheckpoints = (store: ObjectStore): ObjectStore => ({
+  ...store,
+  list: async (prefix, options) => (prefix.startsWith('checkpoint') ? [] : store.list(prefix, options)),
+});
+
+async function hashOf(repository: Repository, id: SnapshotId): Promise<string> {
+  const snapshot = repository.ledger().snapshots.get(id);
+  if (!snapshot) throw new Error(`${id} is not live`);
+  const extents = new Map<number, Buffer>();
+  for await (const { level, index, fingerprint } of walkMap(mapRoot(snapshot.root, snapshot.rootLocation), repository.readNode))
+    if (level === 0) extents.set(index, await repository.values.readExtent(fingerprint, null));
+  return createHash('sha256')
+    .update(imageOf(snapshot.sizeBytes, snapshot.extentBytes, extents))
+    .digest('hex');
+}
+
+const versions = readdirSync(GOLDEN).filter((name) => /^format-[0-9]+$/.test(name));
+test('there is a golden repository', () => expect(versions).toContain('format-1'));
+
+describe.each(versions)('the repository of %s', (version) => {
+  const golden = JSON.parse(readFileSync(path.join(GOLDEN, `${version}.json`), 'utf8')) as Golden;
+  const store = within(createFileStore({ root: path.join(GOLDEN, version) }), GOLDEN_PREFIX);
+
+  test('holds every kind of object and of log entry', async () => {
+    const names: string[] = [];
+    for await (const { name } of listAll(store, '')) names.push(name);
+    const kinds = new Set(names.map((name) => name.replace(/^a\/.*-([pc])[0-9a-f]{4}$/, 'a-$1').replace(/\/.*/, '')));
+    expect([...kinds].sort()).toEqual(['a-c', 'a-p', 'checkpoint', 'checkpoint-part', 'keys', 'log', 'repository.json']);
+    const { key } = await openRepositoryFormat(store, golden.passphrase);
+    const log = createLog({ store, sealing: key, nameOf: logName, entrySchema, kinds: ENTRY_KINDS, random });
+    const entries = new Set<string>();
+    for (let seq = 1, record = await log.read(1); record !== null; record = await log.read(++seq))
+      for (const { kind } of record.entries) entries.add(kind);
+    expect([...entries].sort()).toEqual([...ENTRY_KINDS].sort());
+  });
+
+  test.each<readonly [string, ObjectStore, () => Table]>([
+    ['its checkpoint, table in memory', store, createMemoryTable],
+    ['its checkpoint, table in SQLite', store, () => openSqliteTable(':memory:')],
+    ['the first record on', withoutCheckpoints(store), createMemoryTable],
+  ])('opens, folds and reads back from %s', async (_, from, createTable) => {
+    const { key } = await openRepositoryFormat(from, golden.passphrase);
+    const repository = openRepository({ store: from, key, table: createTable(), environment });
+    expect(plainLedger(await repository.sync())).toEqual(golden.ledger);
+    expect(await audit(repository)).toEqual([]);
+    const live = [...repository.ledger().snapshots.keys()];
+    expect(live).toEqual(Object.keys(golden.images));
+    for (const id of live) expect([id, await hashOf(repository, id)]).toEqual([id, golden.images[id]?.sha256]);
+  });
+});

@@ -74,7 +74,10 @@ function portOf(text: string | undefined, fallback: number): number {
   return port;
 }
 
-export function readConfiguration(variables: Variables): Configuration {
+/** Where Temporal listens when nobody says. */
+const TEMPORAL_ADDRESS_DEFAULT = '127.0.0.1:7233';
+
+export function readConfiguration(variables: Variables, temporalAddressDefault = TEMPORAL_ADDRESS_DEFAULT): Configuration {
   const folder = variables['HOLDFAST_HOME'] ?? join(homedir(), '.holdfast');
   const file = readFile(join(folder, 'config.json'));
   const host = variables['HOLDFAST_HOST'] ?? file.host ?? nameOfHost(hostname());
@@ -87,7 +90,7 @@ export function readConfiguration(variables: Variables): Configuration {
     },
     host,
     temporal: {
-      address: variables['HOLDFAST_TEMPORAL_ADDRESS'] ?? file.temporal?.address ?? '127.0.0.1:7233',
+      address: variables['HOLDFAST_TEMPORAL_ADDRESS'] ?? file.temporal?.address ?? temporalAddressDefault,
       namespace: variables['HOLDFAST_TEMPORAL_NAMESPACE'] ?? file.temporal?.namespace ?? 'holdfast',
     },
     cacheDir: variables['HOLDFAST_CACHE_DIR'] ?? file.cacheDir ?? join(folder, 'cache'),

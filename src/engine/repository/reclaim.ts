@@ -36,19 +36,21 @@ export async function reclaimSnapshot(repository: Repository, id: SnapshotId, ep
   return seq !== null;
 }
 
-async function writeReclaim(repository: Repository, ledger: Ledger, snapshot: Snapshot, nextName: () => string): Promise<ChangeRef> {
+const writeReclaim = (repository: Repository, ledger: Ledger, snapshot: Snapshot, nextName: () => string): Promise<ChangeRef> =>
+  writeBlocks(repository.changes, reclaimBlocks(repository, ledger, snapshot), nextName);
+
+/** What dropping a snapshot ends and composes, block by block; writes nothing, so that a plan can be printed from it. */
+export function reclaimBlocks(repository: Repository, ledger: Ledger, snapshot: Snapshot): AsyncIterable<ChangeBlock> {
   const { previous, next } = neighboursOf(ledger, snapshot);
   const after = next === null ? undefined : ledger.snapshots.get(next);
   const own = previous === null ? null : snapshot.diff;
   const successor = after?.diff ?? null;
-  let blocks: AsyncIterable<ChangeBlock>;
-  if (own === null && successor === null) blocks = wholeTree(repository, snapshot);
-  else if (own === null)
-    blocks = mapBlocks(diffBlocks(repository, successor), (rows) => ({ diff: [], minus: runsOf(rows.map((row) => row.old)) }));
-  else if (successor === null)
-    blocks = mapBlocks(diffBlocks(repository, own), (rows) => ({ diff: [], minus: runsOf(rows.map((row) => row.new)) }));
-  else blocks = joinBlocks(diffBlocks(repository, own), diffBlocks(repository, successor));
-  return writeBlocks(repository.changes, blocks, nextName);
+  if (own === null && successor === null) return wholeTree(repository, snapshot);
+  if (own === null)
+    return mapBlocks(diffBlocks(repository, successor), (rows) => ({ diff: [], minus: runsOf(rows.map((row) => row.old)) }));
+  if (successor === null)
+    return mapBlocks(diffBlocks(repository, own), (rows) => ({ diff: [], minus: runsOf(rows.map((row) => row.new)) }));
+  return joinBlocks(diffBlocks(repository, own), diffBlocks(repository, successor));
 }
 
 /** Rows of one group of one diff. */

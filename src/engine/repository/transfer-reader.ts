@@ -1,0 +1,62 @@
+/** A repository as the pipeline reads it, and snapshots as it asks for them. */
+import { HoldfastError } from '../../domain/errors.ts';
+import type { SnapshotId, VolumeName } from '../../domain/ids.ts';
+import { volumeOf } from '../../domain/ids.ts';
+import { SUBTREE_EXTENTS } from '../../domain/limits.ts';
+import { mapRoot, walkMap, type ExtentRange } from '../map/walk.ts';
+import type { PlacedValue, ValueReader } from '../transfer/contract.ts';
+import type { Snapshot } from './ledger.ts';
+import { readLocation } from './location.ts';
+import { packNameOf } from './object-names.ts';
+import { packKeyOf } from './pack.ts';
+import type { Repository } from './repository.ts';
+
+export function transferReader(repository: Repository, store: string): ValueReader {
+  return {
+    store,
+    packOf(id) {
+      const name = packNameOf(id);
+      return { name, packKey: packKeyOf(repository.key, name) };
+    },
+    read: (name, range, signal) => repository.store.get(name, { range, ...(signal ? { signal } : {}) }),
+    async locate(fingerprint) {
+      await repository.sync();
+      return repository.locate(fingerprint);
+    },
+  };
+}
+
+export const subtreeRange = (subtree: number): ExtentRange => ({ from: subtree * SUBTREE_EXTENTS, to: (subtree + 1) * SUBTREE_EXTENTS });
+
+/** Subtrees that a volume of this size has. */
+export const subtreeCount = (sizeBytes: number, extentBytes: number): number =>
+  Math.max(1, Math.ceil(sizeBytes / (extentBytes * SUBTREE_EXTENTS)));
+
+/** The extents of a snapshot that are not zeros, in one subtree. */
+export async function* valuesOf(repository: Repository, snapshot: Snapshot, subtree: number): AsyncGenerator<PlacedValue> {
+  for await (const value of walkMap(mapRoot(snapshot.root, snapshot.rootLocation), repository.readNode, subtreeRange(subtree)))
+    if (value.level === 0)
+      yield {
+        extent: value.index,
+        fingerprint: value.fingerprint,
+        location: value.location === null ? null : readLocation(value.location, 0),
+      };
+}
+
+/** A live snapshot that users see; `hidden` ones only for operators. */
+export function findSnapshot(repository: Repository, volume: VolumeName, id: SnapshotId, hidden = false): Snapshot {
+  const snapshot = repository.ledger().snapshots.get(id);
+  if (!snapshot || volumeOf(snapshot.lineage) !== volume || (snapshot.hidden && !hidden))
+    throw new HoldfastError('SNAPSHOT_NOT_FOUND', `no snapshot ${id} of ${volume}`, { snapshot: id, volume });
+  return snapshot;
+}
+
+/** The newest snapshot of a volume that users see, whatever its incarnation. */
+export function newestVisible(repository: Repository, volume: VolumeName): Snapshot {
+  const visible = [...repository.ledger().snapshots.values()].filter(
+    (snapshot) => !snapshot.hidden && volumeOf(snapshot.lineage) === volume,
+  );
+  const newest = visible.sort((a, b) => a.seq - b.seq).at(-1);
+  if (!newest) throw new HoldfastError('SNAPSHOT_NOT_FOUND', `no snapshot of ${volume}`, { volume });
+  return newest;
+}

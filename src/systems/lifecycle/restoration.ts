@@ -1,0 +1,104 @@
+/**
+ * Restore (system A): a snapshot back into a file or device, from its repository alone.
+ *
+ *     beginRestore   choose and pin the snapshot, prepare the target
+ *     restorePart    a subtree at a time; every extent is checked against the map, the map against the root
+ *     endRestore     make it durable, lift the pin
+ */
+import { HoldfastError } from '../../domain/errors.ts';
+import type { SnapshotId, VolumeName } from '../../domain/ids.ts';
+import { PIN_MS_DEFAULT } from '../../domain/limits.ts';
+import type { Snapshot } from '../../engine/repository/ledger.ts';
+import { pinSnapshot, unpin } from '../../engine/repository/pins.ts';
+import type { Repository } from '../../engine/repository/repository.ts';
+import { findSnapshot, newestVisible, subtreeCount, transferReader, valuesOf } from '../../engine/repository/transfer-reader.ts';
+import type { OnProgress } from '../../engine/transfer/progress.ts';
+import { openRestoreTarget, type ExistingTarget } from '../../engine/transfer/restore-target.ts';
+import { restoreSubtree } from '../../engine/transfer/restore.ts';
+import type { Threads } from '../../ground/threads/threads.ts';
+
+export type RestoreMode = 'create' | 'overwrite' | 'differences';
+
+export interface BegunRestore {
+  readonly snapshot: Snapshot;
+  readonly subtrees: number;
+  readonly pin: string;
+  /** Nothing but zeros there when it began, so parts need not look at what they overwrite. */
+  readonly fresh: boolean;
+}
+
+export interface RestoreRequest {
+  readonly volume: VolumeName;
+  readonly snapshot: SnapshotId | null;
+  readonly target: string;
+  readonly mode: RestoreMode;
+  /** Names the pin: the same for all attempts of one restore. */
+  readonly owner: string;
+  /** An earlier attempt of this restore has prepared the target already. */
+  readonly again: boolean;
+}
+
+const EXISTING: Readonly<Record<RestoreMode, ExistingTarget>> = { create: 'refuse', overwrite: 'replace', differences: 'keep' };
+
+export async function beginRestore(repository: Repository, request: RestoreRequest): Promise<BegunRestore> {
+  await repository.sync();
+  const { volume, target, mode, again } = request;
+  const snapshot = request.snapshot === null ? newestVisible(repository, volume) : findSnapshot(repository, volume, request.snapshot);
+  const pin = `restore.${request.owner}`;
+  await pinSnapshot(repository, pin, snapshot.id, repository.environment.nowMs() + PIN_MS_DEFAULT, `restored to ${target}`.slice(0, 200));
+  try {
+    await using opened = await openRestoreTarget(target, { sizeBytes: snapshot.sizeBytes, existing: again ? 'keep' : EXISTING[mode] });
+    return { snapshot, subtrees: subtreeCount(snapshot.sizeBytes, snapshot.extentBytes), pin, fresh: opened.fresh && !again };
+  } catch (error) {
+    await unpin(repository, pin);
+    throw error;
+  }
+}
+
+export interface PartOptions {
+  readonly threads: Threads;
+  readonly progress?: OnProgress;
+  readonly signal?: AbortSignal;
+}
+
+export interface RestoredPart {
+  readonly subtree: number;
+  readonly extents: number;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+}
+
+/** Restores one subtree. Again after a crash: what the first try wrote is compared, not fetched. */
+export async function restorePart(
+  repository: Repository,
+  store: string,
+  snapshotId: SnapshotId,
+  target: string,
+  subtree: number,
+  compare: boolean,
+  options: PartOptions,
+): Promise<RestoredPart> {
+  await repository.sync();
+  const snapshot = repository.ledger().snapshots.get(snapshotId);
+  if (!snapshot) throw new HoldfastError('SNAPSHOT_GONE', `snapshot ${snapshotId} was reclaimed`, { snapshot: snapshotId });
+  await using opened = await openRestoreTarget(target, { sizeBytes: snapshot.sizeBytes, existing: 'keep' });
+  const result = await restoreSubtree({
+    values: valuesOf(repository, snapshot, subtree),
+    reader: transferReader(repository, store),
+    target: compare ? opened : { ...opened, fresh: true, clear: (o, n) => opened.clear(o, n), sync: () => opened.sync() },
+    extentBytes: snapshot.extentBytes,
+    subtree,
+    write: 'differences',
+    ...options,
+  });
+  return { subtree, extents: result.extents, readBytes: result.gotBytes, writtenBytes: result.writtenBytes };
+}
+
+/** Makes the target durable and lifts the pin. */
+export async function endRestore(repository: Repository, target: string, sizeBytes: number, pin: string): Promise<void> {
+  await using opened = await openRestoreTarget(target, { sizeBytes, existing: 'keep' });
+  await opened.sync();
+  await unpin(repository, pin);
+}
+
+export const releasePin = (repository: Repository, pin: string): Promise<void> => unpin(repository, pin);

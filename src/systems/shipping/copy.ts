@@ -1,0 +1,126 @@
+/**
+ * Copy: a snapshot from one store to others, only what each lacks; the catch-up of a detached store is one of these.
+ *
+ *     openCopy      pin the snapshot at its store, claim the lineage in each target
+ *     copyPart      a subtree at a time, on any worker: walk the map against each target's base, fetch what somebody lacks
+ *     (commit)      per target, as a capture's
+ *     closeCopy     lift the pin
+ *
+ * Fingerprints are the same in every store, so what is known to a target never crosses the wire, whatever its codec and key.
+ */
+import { ABSENT } from '../../engine/map/node.ts';
+import { diffMaps, mapRoot } from '../../engine/map/walk.ts';
+import type { SnapshotId, StoreName } from '../../domain/ids.ts';
+import { PIN_MS_DEFAULT } from '../../domain/limits.ts';
+import type { Failure } from '../../domain/jobs.ts';
+import type { Home } from '../../engine/catalog/home.ts';
+import type { Snapshot } from '../../engine/repository/ledger.ts';
+import { readLocation } from '../../engine/repository/location.ts';
+import { pinSnapshot, unpin } from '../../engine/repository/pins.ts';
+import { findSnapshot, subtreeCount, subtreeRange, transferReader } from '../../engine/repository/transfer-reader.ts';
+import type { Repository } from '../../engine/repository/repository.ts';
+import { copySubtree } from '../../engine/transfer/copy.ts';
+import type { PlacedValue, SubtreeReceipt } from '../../engine/transfer/contract.ts';
+import type { Attempt, ShipOptions } from './capture.ts';
+import { claimStores, failureOf, openDestinations, type OpenClaim } from './destinations.ts';
+import { createGate, StorePaused } from './gate.ts';
+import type { CopyPlan, OpenedDestination } from './plan.ts';
+
+export interface OpenedCopy {
+  readonly snapshot: Snapshot;
+  readonly subtrees: number;
+  readonly pin: string;
+  readonly destinations: readonly OpenedDestination[];
+}
+
+export async function openCopy(home: Home, plan: CopyPlan, by: Attempt): Promise<OpenedCopy> {
+  const source = await home.repository(plan.from, plan.repository);
+  const snapshot = findSnapshot(source, plan.volume, plan.snapshot);
+  const pin = `copy.${by.owner}`;
+  await pinSnapshot(source, pin, snapshot.id, home.environment.nowMs() + PIN_MS_DEFAULT, `copied to ${plan.to.join(', ')}`.slice(0, 200));
+  let largest = snapshot.sizeBytes;
+  const destinations = await claimStores(home, plan.to, {
+    ...{ lineage: snapshot.lineage, repository: plan.repository, snapshot: snapshot.id, ...by },
+    check(base) {
+      largest = Math.max(largest, base?.sizeBytes ?? 0);
+    },
+  });
+  return { snapshot, subtrees: subtreeCount(largest, snapshot.extentBytes), pin, destinations };
+}
+
+export interface CopiedPart {
+  readonly subtree: number;
+  readonly receipts: readonly { readonly store: StoreName; readonly receipt: SubtreeReceipt }[];
+  readonly failures: readonly { readonly store: StoreName; readonly failure: Failure }[];
+  readonly paused: { readonly store: StoreName; readonly reason: string } | null;
+  readonly readBytes: number;
+}
+
+export async function copyPart(
+  home: Home,
+  plan: CopyPlan,
+  snapshotId: SnapshotId,
+  subtree: number,
+  claims: readonly OpenClaim[],
+  options: ShipOptions,
+): Promise<CopiedPart> {
+  const source = await home.repository(plan.from, plan.repository);
+  const snapshot = findSnapshot(source, plan.volume, snapshotId, true);
+  const { destinations, failures } = await openDestinations(home, { repository: plan.repository, lineage: snapshot.lineage }, claims);
+  const targets = await Promise.all(destinations.map(({ store }) => home.repository(store as StoreName, plan.repository)));
+  try {
+    const result = await copySubtree({
+      changes: changesOf(source, snapshot, targets, subtree),
+      reader: transferReader(source, plan.from),
+      extentBytes: snapshot.extentBytes,
+      subtree,
+      destinations,
+      health: createGate(),
+      ...options,
+    });
+    const outcomes = [...result.outcomes].map(([store, outcome]) => ({ store: store as StoreName, outcome }));
+    return {
+      subtree,
+      receipts: outcomes.flatMap(({ store, outcome }) => (outcome.ok ? [{ store, receipt: outcome.receipt }] : [])),
+      failures: [
+        ...failures,
+        ...outcomes.flatMap(({ store, outcome }) => (outcome.ok ? [] : [{ store, failure: failureOf(outcome.error) }])),
+      ],
+      paused: null,
+      readBytes: result.gotBytes,
+    };
+  } catch (error) {
+    if (!(error instanceof StorePaused)) throw error;
+    return { subtree, receipts: [], failures, paused: { store: error.store as StoreName, reason: error.reason }, readBytes: 0 };
+  }
+}
+
+/** Extents of a subtree where the snapshot differs from the base of at least one target; at most 65,536 of them. */
+async function* changesOf(
+  source: Repository,
+  snapshot: Snapshot,
+  targets: readonly Repository[],
+  subtree: number,
+): AsyncGenerator<PlacedValue> {
+  const after = mapRoot(snapshot.root, snapshot.rootLocation);
+  const changes = new Map<number, PlacedValue>();
+  const compared = new Set<string>();
+  for (const target of targets) {
+    const base = target.ledger().claims.get(snapshot.lineage)?.base;
+    const before = base ? target.ledger().snapshots.get(base) : undefined;
+    const root = before?.root ?? '';
+    if (compared.has(root)) continue;
+    compared.add(root);
+    const from = mapRoot(before?.root ?? null, before?.rootLocation ?? null);
+    for await (const change of diffMaps(from, after, target.readNode, source.readNode, subtreeRange(subtree))) {
+      if (change.level > 0) continue;
+      const location = change.location === null ? null : readLocation(change.location, 0);
+      changes.set(change.index, { extent: change.index, fingerprint: change.new.equals(ABSENT) ? ABSENT : change.new, location });
+    }
+  }
+  yield* [...changes.values()].sort((a, b) => a.extent - b.extent);
+}
+
+export async function closeCopy(home: Home, plan: CopyPlan, pin: string): Promise<void> {
+  await unpin(await home.repository(plan.from, plan.repository), pin);
+}

@@ -1,9 +1,10 @@
 /** What earlier versions wrote stays readable: each golden repository opens, folds and reads back as it did when written. */
-import { createHash } from 'node:crypto';
+import { createHash, hkdfSync } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import type { SnapshotId } from '../../../src/domain/ids.ts';
+import { digestOf } from '../../../src/engine/log/digest.ts';
 import { createLog } from '../../../src/engine/log/log.ts';
 import { mapRoot, walkMap } from '../../../src/engine/map/walk.ts';
 import { audit } from '../../../src/engine/repository/audit.ts';
@@ -11,6 +12,7 @@ import { ENTRY_KINDS, entrySchema } from '../../../src/engine/repository/entries
 import { openRepositoryFormat } from '../../../src/engine/repository/format.ts';
 import { createMemoryTable } from '../../../src/engine/repository/memory-table.ts';
 import { logName } from '../../../src/engine/repository/object-names.ts';
+import { packKeyOf } from '../../../src/engine/repository/pack.ts';
 import { openRepository, type Repository } from '../../../src/engine/repository/repository.ts';
 import { openSqliteTable } from '../../../src/engine/repository/sqlite-table.ts';
 import type { Table } from '../../../src/engine/repository/table.ts';
@@ -51,6 +53,25 @@ async function hashOf(repository: Repository, id: SnapshotId): Promise<string> {
 
 const versions = readdirSync(GOLDEN).filter((name) => /^format-[0-9]+$/.test(name));
 test('there is a golden repository', () => expect(versions).toContain('format-1'));
+
+test('docs/format.md has the entries and, of the golden repository, the keys that code has', async () => {
+  const page = readFileSync(path.join(import.meta.dirname, '../../../docs/format.md'), 'utf8');
+  for (const kind of ENTRY_KINDS) expect(page).toContain(`\n| \`${kind}\` | `);
+  const store = within(createFileStore({ root: path.join(GOLDEN, 'format-1') }), GOLDEN_PREFIX);
+  const { header, key } = await openRepositoryFormat(store, 'the golden passphrase');
+  const record = await store.get(logName(1));
+  const [pack] = await store.list('a/00000000000000000001/00000000-a7e77d3d-p');
+  if (record === null || pack === undefined) throw new Error('the golden repository lacks an object');
+  const recordKey = Buffer.from(hkdfSync('sha256', key.dataKey, record.subarray(8, 40), 'holdfast envelope', 32));
+  const rows = [
+    ['repository id', header.id],
+    ['data key', Buffer.from(key.dataKey).toString('hex')],
+    [`key of \`${logName(1)}\``, recordKey.toString('hex')],
+    ['its digest', digestOf(record)],
+    [`key of \`${pack.name}\``, Buffer.from(packKeyOf(key, pack.name).key).toString('hex')],
+  ];
+  for (const [what, value] of rows) expect(page).toContain(`\n| ${what} | \`${value}\` |`);
+});
 
 describe.each(versions)('the repository of %s', (version) => {
   const golden = JSON.parse(readFileSync(path.join(GOLDEN, `${version}.json`), 'utf8')) as Golden;

@@ -258,6 +258,20 @@ describe('a stranger with the page and the passphrase', () => {
     if (snapshot) expect(await differences(out, snapshot)).toEqual([]);
   });
 
+  test('needs no change parts and no checkpoints', async () => {
+    const names = await objectsOf(store);
+    const at = harmed((copy) => {
+      for (const name of names) if (/^checkpoint|-c[0-9a-f]{4}$/.test(name)) rmSync(pathIn(copy, name));
+    });
+    expect((await objectsOf(at)).length).toBeLessThan(names.length);
+    for (const snapshot of live()) {
+      const out = path.join(folder, 'log-alone.img');
+      expect(await call(['restore', snapshot.id, out], { at })).toMatchObject({ status: 0 });
+      expect(await differences(out, snapshot)).toEqual([]);
+      rmSync(out);
+    }
+  });
+
   test('one flipped bit, a cut or a removal anywhere: refused, or the right bytes all the same, never wrong ones', async () => {
     const victim = live().find(({ sizeBytes }) => sizeBytes < SIZE) ?? live()[0];
     if (victim === undefined) throw new Error('no snapshot is live');

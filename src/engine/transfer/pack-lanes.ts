@@ -11,7 +11,7 @@
  * that is the whole of the back-pressure. A crash loses what is open or in flight: one pack a lane, and at most as many
  * in flight as there are threads.
  */
-import { MIB, PACK_BYTES_MAX } from '../../domain/limits.ts';
+import { MIB } from '../../domain/limits.ts';
 import { BLOB_OVERHEAD } from '../../ground/sealing/blob.ts';
 import type { Reservation } from '../../ground/threads/buffers.ts';
 import { Permits } from '../../ground/threads/permits.ts';
@@ -53,6 +53,8 @@ interface Sending {
 export interface LaneCounts {
   readonly lanes: number;
   readonly flights: number;
+  /** What a pack's buffer holds; at most PACK_BYTES_MAX. */
+  readonly packBytes: number;
 }
 
 export interface LanesDeps {
@@ -119,7 +121,7 @@ export class PackLanes {
   }
 
   #fits(filling: Filling): number {
-    const room = PACK_BYTES_MAX - filling.end - directoryBytes(filling.entries.length);
+    const room = this.#deps.counts.packBytes - filling.end - directoryBytes(filling.entries.length);
     return Math.floor(room / (this.#blobBytesMax + directoryBytes(1) - directoryBytes(0)));
   }
 
@@ -167,7 +169,7 @@ export class PackLanes {
       if (recipient.failure === null) throw error;
       return null;
     }
-    const buffer = this.#deps.reservation.take(PACK_BYTES_MAX);
+    const buffer = this.#deps.reservation.take(this.#deps.counts.packBytes);
     Buffer.from(buffer).set(PACK_HEADER);
     const filling: Filling = { open: recipient.destination.beginPack(recipient.subtree), buffer, entries: [], end: PACK_HEADER.length };
     lane.set(recipient, filling);

@@ -35,7 +35,7 @@ export interface ReadingPlanDeps {
 export function settleFor(recipient: Recipient, role: number, extent: number, fingerprint: Buffer): boolean {
   if (recipient.failure !== null || role === ROLE_NONE) return false;
   if (role === ROLE_COMPARE) return recipient.settle(extent, fingerprint);
-  if (recipient.baseOf(extent).equals(fingerprint)) return false;
+  if (!recipient.differs(extent, fingerprint)) return false;
   throw new HoldfastError('HINT_INVALID', `extent ${extent} has changed, which the list of changed extents does not say`, {
     extent,
     store: recipient.destination.store,
@@ -69,15 +69,16 @@ export async function* readingPlan(deps: ReadingPlanDeps): AsyncGenerator<readon
   let batch: Reading[] = [];
   for (const [i, leaf] of leaves.entries()) {
     for (const ahead of leaves.slice(i, i + LEAVES_AHEAD)) prefetch(deps, roles, ahead);
-    const first = span.firstExtent + leaf * MAP_FANOUT;
     await loadLeaf(deps, roles, leaf);
-    const rolesAt = (at: number): number[] => roles.map((r) => r[leaf * MAP_FANOUT + at] ?? ROLE_NONE);
-    const wanted = Array.from({ length: MAP_FANOUT }, (_, at) => rolesAt(at).some((role) => role !== ROLE_NONE));
+    const first = span.firstExtent + leaf * MAP_FANOUT;
+    if (first * extentBytes >= source.sizeBytes && recipients.every((r) => !r.hasLeaf(leafNumber(deps, leaf)))) continue;
+    const own = roles.map((r) => r.subarray(leaf * MAP_FANOUT, (leaf + 1) * MAP_FANOUT));
+    const wanted = Array.from({ length: MAP_FANOUT }, (_, at) => own.some((r) => r[at] !== ROLE_NONE));
     const data = withData(deps, first, wanted);
     for (let at = 0; at < MAP_FANOUT; at++) {
       if (wanted[at] !== true) continue;
-      if (data[at] !== true) recipients.forEach((r, d) => settleFor(r, rolesAt(at)[d] ?? ROLE_NONE, first + at, ABSENT));
-      else batch.push({ extent: first + at, roles: rolesAt(at) });
+      if (data[at] === true) batch.push({ extent: first + at, roles: own.map((r) => r[at] ?? ROLE_NONE) });
+      else recipients.forEach((r, d) => settleFor(r, own[d]?.[at] ?? ROLE_NONE, first + at, ABSENT));
       if (batch.length < batchExtents(extentBytes)) continue;
       yield batch;
       batch = [];

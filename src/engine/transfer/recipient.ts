@@ -8,7 +8,7 @@
  */
 import { HoldfastError } from '../../domain/errors.ts';
 import { MAP_FANOUT } from '../../domain/limits.ts';
-import { ABSENT, childOf, isAbsent } from '../map/node.ts';
+import { FINGERPRINT_BYTES, isAbsent } from '../map/node.ts';
 import type { Location } from '../repository/location.ts';
 import { directoryBytes, type PackEntry } from '../repository/pack.ts';
 import type { Destination, ExtentChange, OpenPack, PackSize, ShippedSubtree } from './contract.ts';
@@ -77,17 +77,24 @@ export class Recipient {
     this.#leaves.set(leaf, (await this.#base.get(leaf)) ?? null);
   }
 
-  /** The base's value of an extent whose leaf is loaded. */
-  baseOf(extent: number): Buffer {
+  /** Whether the base has anything in a leaf that is loaded. */
+  hasLeaf(leaf: number): boolean {
+    return (this.#leaves.get(leaf) ?? null) !== null;
+  }
+
+  /** Whether an extent whose leaf is loaded is something else than in the base. */
+  differs(extent: number, fingerprint: Buffer): boolean {
     const leaf = this.#leaves.get(Math.floor(extent / MAP_FANOUT));
     if (leaf === undefined)
       throw new HoldfastError('INTERNAL', 'a leaf of the base is used before it is loaded', { extent, store: this.destination.store });
-    return leaf === null ? ABSENT : childOf(leaf, extent % MAP_FANOUT);
+    if (leaf === null) return !isAbsent(fingerprint);
+    const at = (extent % MAP_FANOUT) * FINGERPRINT_BYTES;
+    return leaf.compare(fingerprint, 0, FINGERPRINT_BYTES, at, at + FINGERPRINT_BYTES) !== 0;
   }
 
   /** Takes note of what an extent is now. True when its value has to be pushed. */
   settle(extent: number, fingerprint: Buffer): boolean {
-    if (this.baseOf(extent).equals(fingerprint)) return false;
+    if (!this.differs(extent, fingerprint)) return false;
     this.#changes.push({ extent, fingerprint });
     return !isAbsent(fingerprint) && this.#lacks(fingerprint);
   }

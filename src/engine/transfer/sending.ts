@@ -1,18 +1,20 @@
 /**
  * What shipping from a volume and copying from a repository share: recipients, lanes, buffers, and how it all ends.
  *
- * A job's memory is reserved before anything starts: slots of 4 MiB, and (lanes + flights) packs of 16 MiB a destination.
- * Lanes follow the threads, but no further than the buffers of the process allow for so many destinations:
+ * A job's memory is reserved before anything starts: slots of 4 MiB, and (lanes + flights) packs a destination. Lanes
+ * follow the threads. Where the buffers of the process do not reach for packs of 16 MiB, packs are smaller, down to
+ * PACK_BYTES_LEAST, and below that there are fewer lanes. With two threads (176 MiB of buffers, 13 MiB of them slots):
  *
- *     1 destination, 2 threads   3 slots + 4 packs             76 MiB
- *     3 destinations, 2 threads  3 slots + 12 packs           204 MiB
- *     8 destinations, 2 threads  3 slots + 8 x (1 + 1) packs  268 MiB
+ *     destinations   lanes + flights   pack bytes   packs in all
+ *     1              2 + 2             16 MiB        64 MiB
+ *     3              2 + 2             13 MiB       156 MiB
+ *     8              1 + 1             10 MiB       160 MiB
  *
  * However it ends, nothing is left running when the call returns: batches have ended, puts have ended, buffers are free.
  */
 import { HoldfastError } from '../../domain/errors.ts';
-import { PACK_BYTES_MAX, PUTS_IN_FLIGHT } from '../../domain/limits.ts';
-import { BUFFER_BYTES_DEFAULT, type Threads } from '../../ground/threads/threads.ts';
+import { MIB, PACK_BYTES_MAX, PUTS_IN_FLIGHT } from '../../domain/limits.ts';
+import type { Threads } from '../../ground/threads/threads.ts';
 import { SLOT_BYTES } from '../../ground/threads/tasks.ts';
 import { Batches } from './batches.ts';
 import type { Destination, SubtreeReceipt } from './contract.ts';
@@ -34,11 +36,17 @@ export interface SendingDeps {
   readonly signal?: AbortSignal;
 }
 
-export function laneCounts(destinations: number, threads: number): LaneCounts {
-  const packs = Math.floor(BUFFER_BYTES_DEFAULT / PACK_BYTES_MAX / destinations);
-  const lanes = Math.max(1, Math.min(threads, Math.floor(packs / 2)));
-  // As many in flight as there are lanes: a crash costs one pack a store and thread, sent in part and sent again.
-  return { lanes, flights: Math.min(PUTS_IN_FLIGHT, lanes) };
+/** The least that a pack's buffer is made for the sake of memory. */
+const PACK_BYTES_LEAST = 8 * MIB;
+
+export function laneCounts(destinations: number, threads: number, packBytesInAll: number): LaneCounts {
+  for (let lanes = threads; ; lanes--) {
+    // As many in flight as there are lanes: a crash costs one pack a store and thread, sent in part and sent again.
+    const flights = Math.min(PUTS_IN_FLIGHT, lanes);
+    const share = Math.floor(packBytesInAll / (destinations * (lanes + flights)) / MIB) * MIB;
+    if (share >= PACK_BYTES_LEAST || lanes === 1)
+      return { lanes, flights, packBytes: Math.min(PACK_BYTES_MAX, Math.max(PACK_BYTES_LEAST, share)) };
+  }
 }
 
 /** What the body of a transfer works with. */
@@ -54,9 +62,10 @@ export async function withRecipients(
   body: (sending: Sending) => Promise<void>,
 ): Promise<ReadonlyMap<string, ShipOutcome>> {
   const { threads, destinations } = deps;
-  const counts = laneCounts(destinations.length, threads.count);
-  const packBytes = destinations.length * (counts.lanes + counts.flights) * PACK_BYTES_MAX;
-  using reservation = await threads.buffers.reserve(deps.slots * SLOT_BYTES + packBytes, deps.signal);
+  const slotBytes = deps.slots * SLOT_BYTES;
+  const counts = laneCounts(destinations.length, threads.count, threads.buffers.capacityBytes - slotBytes);
+  const packBytes = destinations.length * (counts.lanes + counts.flights) * counts.packBytes;
+  using reservation = await threads.buffers.reserve(slotBytes + packBytes, deps.signal);
   const batches = new Batches(reservation, deps.slots, deps.signal);
   const { signal } = batches;
   const recipients = destinations.map((destination) => new Recipient(destination, deps.subtree, signal));

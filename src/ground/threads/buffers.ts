@@ -20,14 +20,14 @@ interface Waiting {
 }
 
 export class BufferPool {
-  readonly #capacityBytes: number;
+  readonly capacityBytes: number;
   readonly #free = new Map<number, SharedArrayBuffer[]>();
   readonly #waiting: Waiting[] = [];
   #reservedBytes = 0;
   #allocatedBytes = 0;
 
   constructor(capacityBytes: number) {
-    this.#capacityBytes = capacityBytes;
+    this.capacityBytes = capacityBytes;
   }
 
   get reservedBytes(): number {
@@ -65,7 +65,7 @@ export class BufferPool {
   }
 
   #fits(bytes: number): boolean {
-    return this.#reservedBytes === 0 || this.#reservedBytes + bytes <= this.#capacityBytes;
+    return this.#reservedBytes === 0 || this.#reservedBytes + bytes <= this.capacityBytes;
   }
 
   #take(bytes: number): SharedArrayBuffer {
@@ -81,7 +81,7 @@ export class BufferPool {
   /** Lets go of idle buffers of other sizes when a new one would pass the capacity. */
   #makeRoom(bytes: number): void {
     for (const [size, free] of this.#free) {
-      while (size !== bytes && free.length > 0 && this.#allocatedBytes + bytes > this.#capacityBytes) {
+      while (size !== bytes && free.length > 0 && this.#allocatedBytes + bytes > this.capacityBytes) {
         free.pop();
         this.#allocatedBytes -= size;
       }

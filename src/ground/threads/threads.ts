@@ -15,10 +15,14 @@ import { BufferPool } from './buffers.ts';
 import type { TaskName, TaskOutcome, Tasks } from './tasks.ts';
 
 /**
- * Shared buffers of all jobs of a process. Three destinations on two threads reserve (2 + 2) x 3 packs of 16 MiB and 3
- * slots of 4 MiB: 204 MiB; with some 150 MiB for Node and Temporal the process stays under 512 MiB.
+ * Shared buffers of all jobs of a process, by the thread: 176 MiB on two. With 100 to 160 MiB for Node and Temporal, some
+ * 30 MiB a thread and the main thread's heap, a worker on two cores stays under 512 MiB.
  */
-export const BUFFER_BYTES_DEFAULT = 256 * MIB;
+export const BUFFER_BYTES_PER_THREAD = 88 * MIB;
+
+/** A task makes some hundred small objects and no large one; a small nursery keeps a thread's heap from growing to 40 MiB. */
+const THREAD_YOUNG_MIB = 6;
+const THREAD_OLD_MIB = 128;
 
 export interface ThreadsOptions {
   /** Default: one a core. */
@@ -36,8 +40,13 @@ export class Threads implements AsyncDisposable {
 
   constructor(options: ThreadsOptions = {}) {
     this.count = options.count ?? availableParallelism();
-    this.buffers = new BufferPool(options.bufferBytes ?? BUFFER_BYTES_DEFAULT);
-    this.#pool = new Piscina({ filename: ENTRY, minThreads: this.count, maxThreads: this.count });
+    this.buffers = new BufferPool(options.bufferBytes ?? Math.max(2, this.count) * BUFFER_BYTES_PER_THREAD);
+    this.#pool = new Piscina({
+      filename: ENTRY,
+      minThreads: this.count,
+      maxThreads: this.count,
+      resourceLimits: { maxYoungGenerationSizeMb: THREAD_YOUNG_MIB, maxOldGenerationSizeMb: THREAD_OLD_MIB },
+    });
   }
 
   async run<Name extends TaskName>(name: Name, task: Parameters<Tasks[Name]>[0]): Promise<ReturnType<Tasks[Name]>> {

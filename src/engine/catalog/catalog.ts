@@ -53,6 +53,7 @@ export type VolumeRecord = z.infer<typeof volumeRecord>;
 const jobKind = z.string().max(60);
 const entrySchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('STORE_ADD'), store: storeRecord }),
+  z.strictObject({ kind: z.literal('STORE_SET'), store: storeRecord }),
   z.strictObject({ kind: z.literal('STORE_REMOVE'), name: storeName }),
   z.strictObject({ kind: z.literal('VOLUME_ADD'), volume: volumeRecord }),
   z.strictObject({ kind: z.literal('VOLUME_SET'), volume: volumeRecord }),
@@ -101,6 +102,10 @@ function refusal(state: CatalogState, entry: CatalogEntry): HoldfastError | null
       return state.stores.has(entry.store.name)
         ? new HoldfastError('STORE_EXISTS', `store ${entry.store.name} is in the catalog`, { store: entry.store.name })
         : null;
+    case 'STORE_SET':
+      return state.stores.has(entry.store.name)
+        ? null
+        : new HoldfastError('STORE_NOT_FOUND', `no store ${entry.store.name}`, { store: entry.store.name });
     case 'STORE_REMOVE': {
       const user = [...state.volumes.values()].find((volume) => !volume.retired && volume.stores.includes(entry.name));
       if (!state.stores.has(entry.name)) return new HoldfastError('STORE_NOT_FOUND', `no store ${entry.name}`, { store: entry.name });
@@ -128,6 +133,7 @@ function refusal(state: CatalogState, entry: CatalogEntry): HoldfastError | null
 function apply(state: CatalogState, entry: CatalogEntry, timeMs: number): CatalogState {
   switch (entry.kind) {
     case 'STORE_ADD':
+    case 'STORE_SET':
       return { ...state, stores: new Map(state.stores).set(entry.store.name, entry.store) };
     case 'STORE_REMOVE':
       return { ...state, stores: new Map([...state.stores].filter(([store]) => store !== entry.name)) };

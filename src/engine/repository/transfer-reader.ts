@@ -3,7 +3,8 @@ import { HoldfastError } from '../../domain/errors.ts';
 import type { SnapshotId, VolumeName } from '../../domain/ids.ts';
 import { volumeOf } from '../../domain/ids.ts';
 import { SUBTREE_EXTENTS } from '../../domain/limits.ts';
-import { mapRoot, walkMap, type ExtentRange } from '../map/walk.ts';
+import { isAbsent } from '../map/node.ts';
+import { diffMaps, mapRoot, walkMap, type ExtentRange } from '../map/walk.ts';
 import type { PlacedValue, ValueReader } from '../transfer/contract.ts';
 import type { Snapshot } from './ledger.ts';
 import { readLocation } from './location.ts';
@@ -32,9 +33,17 @@ export const subtreeRange = (subtree: number): ExtentRange => ({ from: subtree *
 export const subtreeCount = (sizeBytes: number, extentBytes: number): number =>
   Math.max(1, Math.ceil(sizeBytes / (extentBytes * SUBTREE_EXTENTS)));
 
-/** The extents of a snapshot that are not zeros, in one subtree. */
-export async function* valuesOf(repository: Repository, snapshot: Snapshot, subtree: number): AsyncGenerator<PlacedValue> {
-  for await (const value of walkMap(mapRoot(snapshot.root, snapshot.rootLocation), repository.readNode, subtreeRange(subtree)))
+/** The extents of a snapshot that are not zeros, in one subtree; with `since`, those that differ from that snapshot's. */
+export async function* valuesOf(repository: Repository, snapshot: Snapshot, subtree: number, since: Snapshot | null = null): AsyncGenerator<PlacedValue> {
+  const root = mapRoot(snapshot.root, snapshot.rootLocation);
+  const { readNode } = repository;
+  if (since !== null) {
+    for await (const change of diffMaps(mapRoot(since.root, since.rootLocation), root, readNode, readNode, subtreeRange(subtree)))
+      if (change.level === 0 && !isAbsent(change.new))
+        yield { extent: change.index, fingerprint: change.new, location: change.location === null ? null : readLocation(change.location, 0) };
+    return;
+  }
+  for await (const value of walkMap(root, readNode, subtreeRange(subtree)))
     if (value.level === 0)
       yield {
         extent: value.index,

@@ -38,6 +38,8 @@ export interface VerifiedPart {
 export interface VerifyOptions {
   readonly depth: Depth;
   readonly seed: number;
+  /** A snapshot verified in the same job: only what differs from it is looked at. */
+  readonly since?: Snapshot | null;
   readonly threads: Threads;
   readonly progress?: OnProgress;
   readonly signal?: AbortSignal;
@@ -67,7 +69,7 @@ export async function verifyPart(
   const packs = new Map<string, boolean>();
   const structure = async function* (): AsyncGenerator<PlacedValue> {
     try {
-      for await (const value of valuesOf(repository, snapshot, subtree)) {
+      for await (const value of valuesOf(repository, snapshot, subtree, options.since ?? null)) {
         values++;
         const row = repository.table.get(value.fingerprint);
         if (row === null) note('index', value.fingerprint.toString('hex'), [value.extent]);

@@ -2,7 +2,7 @@
  * Destinations of a job: claimed, opened and committed store by store, so that one store's trouble is its own.
  */
 import type { Failure } from '../../domain/jobs.ts';
-import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
+import { isHoldfastError, type HoldfastError } from '../../domain/errors.ts';
 import type { Lineage, RepositoryName, SnapshotId, StoreName } from '../../domain/ids.ts';
 import type { Home } from '../../engine/catalog/home.ts';
 import { abortClaim, claimLineage } from '../../engine/repository/claims.ts';

@@ -4,7 +4,8 @@
  * A plan is made once, so that a job that goes on for days does not change its mind when the catalog does.
  */
 import type { z } from 'zod';
-import type { Failure, captureInput, copyInput } from '../../domain/jobs.ts';
+import type { captureInput, copyInput } from '../../domain/job-inputs.ts';
+import type { Failure } from '../../domain/jobs.ts';
 import type { Lineage, RepositoryName, SnapshotId, StoreName, VolumeName } from '../../domain/ids.ts';
 import { HoldfastError } from '../../domain/errors.ts';
 import { findVolume, lineageOfVolume, type CatalogState } from '../../engine/catalog/catalog.ts';

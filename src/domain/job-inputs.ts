@@ -1,0 +1,102 @@
+/**
+ * The inputs of the jobs, as schemas. Parsed at the edge (CLI) and again in a workflow's first activity, for anyone may
+ * start a workflow with the Temporal CLI alone. Not for workflows: a schema would cost each cached workflow memory.
+ */
+import { z } from 'zod';
+import { HoldfastError } from './errors.ts';
+import { NAME_PATTERN, SNAPSHOT_ID_PATTERN, type RepositoryName, type SnapshotId, type StoreName, type VolumeName } from './ids.ts';
+import type { JobKind } from './jobs.ts';
+import { DESTINATIONS_MAX } from './limits.ts';
+
+const volume = z
+  .string()
+  .regex(NAME_PATTERN)
+  .transform((text) => text as VolumeName);
+const store = z
+  .string()
+  .regex(NAME_PATTERN)
+  .transform((text) => text as StoreName);
+const repository = z
+  .string()
+  .regex(NAME_PATTERN)
+  .transform((text) => text as RepositoryName);
+const snapshot = z
+  .string()
+  .regex(SNAPSHOT_ID_PATTERN)
+  .transform((text) => text as SnapshotId);
+const host = z.string().regex(NAME_PATTERN);
+const path = z.string().min(1).max(4096).startsWith('/');
+
+export const captureInput = z.strictObject({
+  volume,
+  /** Default: the stores that the catalog gives the volume. */
+  stores: z.array(store).min(1).max(DESTINATIONS_MAX).optional(),
+  /** Default: a new one. Starting again with the same id finishes that snapshot. */
+  snapshot: snapshot.optional(),
+  label: z.string().max(200).optional(),
+  /** Ranges changed since a snapshot: a file on the volume's node, one "offset length" in bytes a line. */
+  changed: z.strictObject({ since: snapshot, ranges: path }).optional(),
+  allowFuzzy: z.boolean().optional(),
+  allowShrink: z.boolean().optional(),
+  /** A store that keeps the job paused for longer is left to catch up in a job of its own. */
+  detachAfterMs: z.int().min(0).optional(),
+});
+export type CaptureInput = z.input<typeof captureInput>;
+
+export const copyInput = z.strictObject({
+  volume,
+  snapshot,
+  from: store,
+  to: z.array(store).min(1).max(DESTINATIONS_MAX),
+  /** Subtrees copied at once, by whatever workers there are. */
+  parallel: z.int().min(1).max(64).optional(),
+});
+export type CopyInput = z.input<typeof copyInput>;
+
+export const deleteInput = z.strictObject({ volume, store, snapshot, purge: z.boolean().optional() });
+export type DeleteInput = z.input<typeof deleteInput>;
+
+export const restoreInput = z.strictObject({
+  volume,
+  store,
+  /** Default: the newest visible one. */
+  snapshot: snapshot.optional(),
+  target: path,
+  /** Whose file system `target` is on. Default: the volume's node. */
+  host: host.optional(),
+  /** create: the target must not exist. overwrite: whatever is there goes. differences: only what differs is written. */
+  mode: z.enum(['create', 'overwrite', 'differences']).optional(),
+});
+export type RestoreInput = z.input<typeof restoreInput>;
+
+export const verifyInput = z.strictObject({
+  volume,
+  store,
+  snapshot: snapshot.optional(),
+  depth: z.enum(['structure', 'sample', 'all']).optional(),
+  seed: z.int().min(0).optional(),
+  /** Another store whose roots have to be the same. */
+  against: store.optional(),
+  parallel: z.int().min(1).max(64).optional(),
+});
+export type VerifyInput = z.input<typeof verifyInput>;
+
+export const collectInput = z.strictObject({ repository, store, dryRun: z.boolean().optional() });
+export type CollectInput = z.input<typeof collectInput>;
+
+/** Parses an input at an edge; ARGUMENT_INVALID names each field that does not fit. */
+export function parseInput<Schema extends z.ZodType>(schema: Schema, what: string, input: unknown): z.output<Schema> {
+  const parsed = schema.safeParse(input);
+  if (parsed.success) return parsed.data;
+  const fields = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'input'}: ${issue.message}`);
+  throw new HoldfastError('ARGUMENT_INVALID', `the input of ${what} does not fit: ${fields.join('; ')}`, { fields });
+}
+
+export const JOB_SCHEMAS = {
+  captureSnapshot: captureInput,
+  copySnapshot: copyInput,
+  deleteSnapshot: deleteInput,
+  restoreVolume: restoreInput,
+  verifyStore: verifyInput,
+  collectGarbage: collectInput,
+} as const satisfies Record<JobKind, z.ZodType>;

@@ -1,0 +1,132 @@
+/**
+ * What every job keeps: its status (query, current details, search attributes) and its line in the catalog's book.
+ *
+ * The Temporal UI shows the details as a page: what is going on, how far it is, what it waits for. They are markdown, made
+ * from the status, so that the page and the query cannot disagree.
+ */
+import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  ChildWorkflowFailure,
+  CancellationScope,
+  defineQuery,
+  isCancellation,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { Activities } from '../activities/index.ts';
+import type { Failure, JobInputs, JobKind, JobStatus } from '../src/domain/jobs.ts';
+import { QUEUE, STATUS_QUERY } from '../src/domain/jobs.ts';
+import { isErrorCode } from '../src/domain/errors.ts';
+
+const VOLUME = defineSearchAttributeKey('HoldfastVolume', SearchAttributeType.KEYWORD);
+const STORE = defineSearchAttributeKey('HoldfastStore', SearchAttributeType.KEYWORD);
+const STATE = defineSearchAttributeKey('HoldfastState', SearchAttributeType.KEYWORD);
+
+/** Short activities on the common queue. Retried while what they need is away. */
+export const short = proxyActivities<Activities>({
+  taskQueue: QUEUE,
+  startToCloseTimeout: '2 minutes',
+  retry: { initialInterval: '200 milliseconds', maximumInterval: '30 seconds' },
+});
+
+export const statusQuery = defineQuery<JobStatus>(STATUS_QUERY);
+
+export interface Book {
+  readonly status: JobStatus;
+  update(changes: Partial<JobStatus>): void;
+}
+
+const mib = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
+
+const page = (title: string, status: JobStatus): string =>
+  [
+    `**${title}**: ${status.state}, ${status.phase}`,
+    status.totalUnits > 0
+      ? `\n| subtrees | read | sent |\n| --- | --- | --- |\n| ${status.doneUnits} of ${status.totalUnits} | ${mib(status.readBytes)} | ${mib(status.sentBytes)} |`
+      : '',
+    status.paused ? `\nPaused by **${status.paused.store}**: ${status.paused.reason}` : '',
+    status.snapshot ? `\nSnapshot \`${status.snapshot}\`` : '',
+  ].join('\n');
+
+interface Subject {
+  readonly kind: JobKind;
+  readonly title: string;
+  readonly volume: string;
+  readonly store: string;
+}
+
+function openBook({ kind, title, volume, store }: Subject): Book {
+  let status: JobStatus = {
+    kind,
+    state: 'running',
+    phase: 'starting',
+    doneUnits: 0,
+    totalUnits: 0,
+    readBytes: 0,
+    sentBytes: 0,
+    paused: null,
+    snapshot: null,
+  };
+  setHandler(statusQuery, () => status);
+  upsertSearchAttributes([
+    { key: VOLUME, value: volume },
+    { key: STORE, value: store },
+    { key: STATE, value: status.state },
+  ]);
+  setCurrentDetails(page(title, status));
+  return {
+    get status() {
+      return status;
+    },
+    update(changes) {
+      if (changes.state !== undefined && changes.state !== status.state) upsertSearchAttributes([{ key: STATE, value: changes.state }]);
+      status = { ...status, ...changes };
+      setCurrentDetails(page(title, status));
+    },
+  };
+}
+
+/** Runs a job: opens its book, notes its beginning and its end in the catalog, and ends with its result. */
+export async function runJob<Kind extends JobKind, Result>(
+  subject: Subject & { readonly kind: Kind },
+  input: JobInputs[Kind],
+  work: (book: Book) => Promise<Result>,
+  summarise: (result: Result) => string,
+): Promise<Result> {
+  const book = openBook(subject);
+  const { workflowId } = workflowInfo();
+  await short.beginJob(workflowId, subject.kind, input);
+  try {
+    const result = await work(book);
+    await short.endJob(workflowId, 'done', summarise(result));
+    book.update({ state: 'done', phase: summarise(result), paused: null });
+    return result;
+  } catch (error) {
+    const cancelled = isCancellation(error);
+    const failure = failureOf(error);
+    await CancellationScope.nonCancellable(() =>
+      short.endJob(workflowId, cancelled ? 'cancelled' : 'failed', `${failure.code}: ${failure.message}`),
+    );
+    if (cancelled) throw error;
+    throw ApplicationFailure.create({
+      message: failure.message,
+      type: failure.code,
+      nonRetryable: true,
+      cause: error instanceof Error ? error : undefined,
+    });
+  }
+}
+
+/** The code and message at the bottom of what Temporal has wrapped. */
+export function failureOf(error: unknown): Failure {
+  let at: unknown = error;
+  while ((at instanceof ActivityFailure || at instanceof ChildWorkflowFailure) && at.cause) at = at.cause;
+  if (at instanceof ApplicationFailure) return { code: at.type && isErrorCode(at.type) ? at.type : 'INTERNAL', message: at.message };
+  if (isCancellation(error)) return { code: 'JOB_CANCELLED', message: 'the job was cancelled' };
+  return { code: 'INTERNAL', message: at instanceof Error ? at.message : String(at) };
+}

@@ -1,0 +1,104 @@
+/**
+ * Captures a volume into its stores: one read, many destinations, a commit per store (systems A and C).
+ *
+ * Started again under its id it joins the run that is there; started with a snapshot id that an earlier run began, it goes
+ * on where that run stopped. After the commits whatever waited for them is reclaimed.
+ */
+import { ApplicationFailure } from '@temporalio/common';
+import { proxyActivities } from '@temporalio/workflow';
+import type { Activities } from '../activities/index.ts';
+import { newSnapshotId, type SnapshotId } from '../src/domain/ids.ts';
+import type { CaptureInput } from '../src/domain/job-inputs.ts';
+import { hostQueue, type CaptureResult } from '../src/domain/jobs.ts';
+import type { OpenedCapture } from '../activities/shipping.ts';
+import { runJob, short, type Book } from './book.ts';
+import { committedRoot, DETACH_AFTER_MS, reclaimReleased, shipToAll } from './shipping.ts';
+
+export async function captureSnapshot(input: CaptureInput): Promise<CaptureResult> {
+  // Clock and dice are the workflow's own: the same id on replay.
+  const snapshot = (input.snapshot as SnapshotId | undefined) ?? newSnapshotId(Date.now(), Math.random);
+  return runJob(
+    { kind: 'captureSnapshot', title: `Capture of ${input.volume}`, volume: input.volume, store: (input.stores ?? []).join(',') || 'all' },
+    { ...input, snapshot },
+    (book) => capture(input, snapshot, book),
+    ({ readBytes, stores }) =>
+      `${snapshot}: read ${readBytes} bytes, ${stores.filter((one) => one.kind === 'committed').length} of ${stores.length} stores have it`,
+  );
+}
+
+async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book): Promise<CaptureResult> {
+  const plan = await short.planCapture(input, snapshot);
+  const node = proxyActivities<Activities>({
+    taskQueue: hostQueue(plan.node),
+    startToCloseTimeout: '12 hours',
+    heartbeatTimeout: '10 seconds',
+    retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' },
+  });
+  const onNode = proxyActivities<Activities>({
+    taskQueue: hostQueue(plan.node),
+    startToCloseTimeout: '2 minutes',
+    retry: { initialInterval: '200 milliseconds', maximumInterval: '30 seconds' },
+  });
+  const committing = proxyActivities<Activities>({
+    taskQueue: hostQueue(plan.node),
+    startToCloseTimeout: '30 minutes',
+    scheduleToCloseTimeout: '40 minutes',
+    retry: { initialInterval: '200 milliseconds', maximumInterval: '10 seconds' },
+  });
+  let opened: OpenedCapture | null = null;
+  let stable = true;
+  let extentsRead = 0;
+  let changedExtents = 0;
+
+  const requireOpened = (): OpenedCapture => {
+    if (opened === null) throw ApplicationFailure.nonRetryable('a capture went on before it was opened', 'INTERNAL');
+    return opened;
+  };
+
+  book.update({ phase: `waiting for node ${plan.node}` });
+  const stores = await shipToAll(
+    {
+      ...{ volume: plan.volume, repository: plan.repository, snapshot, parallel: 1, detachAfterMs: input.detachAfterMs ?? DETACH_AFTER_MS },
+      async open(names) {
+        const now = await onNode.openCapture({ ...plan, stores: names });
+        if (opened !== null && now.stamp !== opened.stamp) stable = false;
+        opened ??= now;
+        return now;
+      },
+      async ship(subtree, claims) {
+        const part = await node.shipVolume(plan, requireOpened(), subtree, claims);
+        stable &&= part.stable;
+        extentsRead += part.extentsRead;
+        changedExtents += Math.max(0, ...part.receipts.map(({ receipt }) => receipt.changedExtents));
+        if (!stable && !plan.allowFuzzy) {
+          await short.abandonClaims(plan.repository, plan.lineage, claims);
+          throw ApplicationFailure.nonRetryable(`${plan.path} changed while it was read`, 'SOURCE_CHANGED', { path: plan.path });
+        }
+        return part;
+      },
+      probe: (store) => onNode.probeStore(store),
+      shipment: (receipts, epoch) => ({
+        ...{ lineage: plan.lineage, epoch, snapshot, sizeBytes: requireOpened().sizeBytes, extentBytes: plan.extentBytes },
+        ...{ takenMs: requireOpened().takenMs, consistency: stable ? 'crash' : 'fuzzy', label: plan.label, receipts },
+      }),
+      commit: (store, shipment) => committing.commitTo(store, plan.repository, shipment),
+    },
+    plan.stores,
+    book,
+  );
+  const root = committedRoot(stores);
+  book.update({ phase: 'reclaiming what waited for this snapshot' });
+  const reclaimed = await reclaimReleased(plan.repository, stores);
+  return {
+    volume: plan.volume,
+    snapshot,
+    root,
+    sizeBytes: requireOpened().sizeBytes,
+    consistency: stable ? 'crash' : 'fuzzy',
+    readBytes: book.status.readBytes,
+    extentsRead,
+    changedExtents,
+    stores,
+    reclaimed,
+  };
+}

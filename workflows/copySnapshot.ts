@@ -1,0 +1,73 @@
+/** Copies a snapshot from one store to others, only what each lacks; subtrees in parallel on whatever workers there are (systems A and C). */
+import { CancellationScope, proxyActivities } from '@temporalio/workflow';
+import { ApplicationFailure } from '@temporalio/common';
+import type { Activities } from '../activities/index.ts';
+import type { SnapshotId, StoreName } from '../src/domain/ids.ts';
+import type { CopyInput } from '../src/domain/job-inputs.ts';
+import { QUEUE_DATA, type CopyResult } from '../src/domain/jobs.ts';
+import type { OpenedCopy } from '../activities/shipping.ts';
+import { runJob, short, type Book } from './book.ts';
+import { committedRoot, PATIENT_MS, reclaimReleased, shipToAll } from './shipping.ts';
+
+const data = proxyActivities<Activities>({
+  taskQueue: QUEUE_DATA,
+  startToCloseTimeout: '12 hours',
+  heartbeatTimeout: '10 seconds',
+  retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' },
+});
+const onData = proxyActivities<Activities>({
+  taskQueue: QUEUE_DATA,
+  startToCloseTimeout: '30 minutes',
+  retry: { initialInterval: '200 milliseconds', maximumInterval: '30 seconds' },
+});
+
+export const copySnapshot = (input: CopyInput): Promise<CopyResult> =>
+  runJob(
+    { kind: 'copySnapshot', title: `Copy of ${input.snapshot} from ${input.from}`, volume: input.volume, store: input.to.join(',') },
+    input,
+    (book) => copy(input, book),
+    ({ snapshot, readBytes, stores }) =>
+      `${snapshot}: fetched ${readBytes} bytes, ${stores.filter((one) => one.kind === 'committed').length} of ${stores.length} stores have it`,
+  );
+
+async function copy(input: CopyInput, book: Book): Promise<CopyResult> {
+  const plan = await short.planCopy(input);
+  const state: { opened: OpenedCopy | null } = { opened: null };
+  const requireOpened = (): OpenedCopy => {
+    if (state.opened === null) throw ApplicationFailure.nonRetryable('a copy went on before it was opened', 'INTERNAL');
+    return state.opened;
+  };
+  try {
+    const stores = await shipToAll(
+      {
+        ...{
+          volume: plan.volume,
+          repository: plan.repository,
+          snapshot: plan.snapshot,
+          parallel: input.parallel ?? 2,
+          detachAfterMs: PATIENT_MS,
+        },
+        async open(names: readonly StoreName[]) {
+          const now = await onData.openCopy({ ...plan, to: names });
+          state.opened ??= now;
+          return now;
+        },
+        ship: (subtree, claims) => data.copyPart(plan, plan.snapshot, subtree, claims),
+        probe: (store) => onData.probeStore(store),
+        shipment(receipts, epoch) {
+          const { lineage, id, sizeBytes, extentBytes, takenMs, consistency, label } = requireOpened().snapshot;
+          return { lineage, epoch, snapshot: id as SnapshotId, sizeBytes, extentBytes, takenMs, consistency, label, receipts };
+        },
+        commit: (store, shipment) => onData.commitTo(store, plan.repository, shipment),
+      },
+      plan.to,
+      book,
+    );
+    const root = committedRoot(stores);
+    await reclaimReleased(plan.repository, stores);
+    return { volume: plan.volume, snapshot: plan.snapshot, root, readBytes: book.status.readBytes, stores };
+  } finally {
+    const { opened } = state;
+    if (opened !== null) await CancellationScope.nonCancellable(() => short.closeCopy(plan, opened.pin));
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * Deletes a snapshot: hides it at once, and stays open until it is reclaimed (system A).
+ *
+ *     AVAILABLE ──hide──▶ DELETE_PENDING ──next commit, retire, purge, unpin──▶ RECLAIMING ──▶ GONE
+ *                              └──undelete──▶ AVAILABLE
+ *
+ * It is woken by the commit that releases it, and looks by itself now and then: whoever reclaims it, it ends.
+ */
+import { ApplicationFailure } from '@temporalio/common';
+import { allHandlersFinished, condition, continueAsNew, defineSignal, defineUpdate, setHandler, workflowInfo } from '@temporalio/workflow';
+import type { DeleteJob } from '../activities/lifecycle.ts';
+import type { DeleteInput } from '../src/domain/job-inputs.ts';
+import { LOOK_AGAIN_SIGNAL, PURGE_UPDATE, UNDELETE_UPDATE, type DeleteResult } from '../src/domain/jobs.ts';
+import { runJob, short, type Book } from './book.ts';
+
+export const lookAgainSignal = defineSignal(LOOK_AGAIN_SIGNAL);
+export const purgeUpdate = defineUpdate<void>(PURGE_UPDATE);
+export const undeleteUpdate = defineUpdate<void>(UNDELETE_UPDATE);
+
+const LOOK_EVERY_MS = 30_000;
+const LOOK_EVERY_MAX_MS = 3_600_000;
+
+export const deleteSnapshot = (input: DeleteInput): Promise<DeleteResult> =>
+  runJob(
+    { kind: 'deleteSnapshot', title: `Delete of ${input.snapshot} from ${input.store}`, volume: input.volume, store: input.store },
+    input,
+    (book) => remove(input, book),
+    ({ snapshot, outcome, freedBytes }) => `${snapshot}: ${outcome}, ${freedBytes} bytes freed`,
+  );
+
+async function remove(input: DeleteInput, book: Book): Promise<DeleteResult> {
+  let asked: 'purge' | 'undelete' | null = null;
+  let look = false;
+  setHandler(lookAgainSignal, () => {
+    look = true;
+  });
+  setHandler(purgeUpdate, () => {
+    asked = 'purge';
+  });
+  setHandler(undeleteUpdate, () => {
+    asked = 'undelete';
+  });
+  const job = await short.planDelete(input);
+  const { store, repository, snapshot, inspection } = job;
+  const result = (outcome: DeleteResult['outcome']): DeleteResult => ({
+    store,
+    snapshot,
+    outcome,
+    freedBytes: outcome === 'reclaimed' ? (job.plan?.freedBytes ?? 0) : 0,
+  });
+  if (inspection.kind === 'gone') return result('gone');
+  book.update({ phase: 'hiding', snapshot });
+  if (!inspection.hidden || (job.purge && !inspection.purge)) await short.hideSnapshot(store, repository, inspection.seen, job.purge);
+  let everyMs = LOOK_EVERY_MS;
+  for (;;) {
+    if (asked === 'undelete' || asked === 'purge') {
+      const wish: 'purge' | 'undelete' = asked;
+      asked = null;
+      if ((await fulfil(job, wish)) === 'undeleted') return result('undeleted');
+    }
+    look = false;
+    const state = await short.lookAtDelete(store, repository, snapshot);
+    if (state.kind === 'gone') return result('reclaimed');
+    if (state.kind === 'visible') return result('undeleted');
+    if (state.kind === 'due') {
+      book.update({ state: 'running', phase: 'reclaiming' });
+      const { reclaimed } = await short.reclaimDue(store, repository);
+      if (reclaimed.includes(snapshot)) return result('reclaimed');
+    }
+    book.update({
+      state: 'waiting',
+      phase: state.kind === 'pending' ? `hidden; waits: ${state.obstacle}` : 'hidden; another collector is at it',
+    });
+    const woken = await condition(() => look || asked !== null, state.kind === 'due' ? 1000 : everyMs);
+    if (!woken) everyMs = Math.min(LOOK_EVERY_MAX_MS, everyMs * 2);
+    if (workflowInfo().continueAsNewSuggested) {
+      await condition(allHandlersFinished);
+      await continueAsNew<typeof deleteSnapshot>(input);
+    }
+  }
+}
+
+async function fulfil({ store, repository, snapshot }: DeleteJob, wish: 'purge' | 'undelete'): Promise<'undeleted' | 'hidden'> {
+  const inspection = await short.inspectSnapshot(store, repository, snapshot);
+  if (inspection.kind === 'gone') {
+    if (wish === 'undelete') throw ApplicationFailure.nonRetryable('it was reclaimed already', 'SNAPSHOT_NOT_FOUND');
+    return 'hidden';
+  }
+  if (wish === 'purge') {
+    await short.hideSnapshot(store, repository, inspection.seen, true);
+    return 'hidden';
+  }
+  await short.undeleteSnapshot(store, repository, inspection.seen);
+  return 'undeleted';
+}

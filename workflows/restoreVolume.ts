@@ -1,0 +1,54 @@
+/** Restores a snapshot into a file or device on a host: pinned while it is read, every extent proved against the root (system A). */
+import { CancellationScope, proxyActivities } from '@temporalio/workflow';
+import type { Activities } from '../activities/index.ts';
+import type { RestoreInput } from '../src/domain/job-inputs.ts';
+import { hostQueue, type RestoreResult } from '../src/domain/jobs.ts';
+import { runJob, short, type Book } from './book.ts';
+
+export const restoreVolume = (input: RestoreInput): Promise<RestoreResult> =>
+  runJob(
+    {
+      kind: 'restoreVolume',
+      title: `Restore of ${input.volume} from ${input.store} to ${input.target}`,
+      volume: input.volume,
+      store: input.store,
+    },
+    input,
+    (book) => restore(input, book),
+    ({ snapshot, target, writtenBytes }) => `${snapshot} is at ${target}, ${writtenBytes} bytes written`,
+  );
+
+async function restore(input: RestoreInput, book: Book): Promise<RestoreResult> {
+  const job = await short.planRestore(input);
+  const host = proxyActivities<Activities>({
+    taskQueue: hostQueue(job.host),
+    startToCloseTimeout: '12 hours',
+    heartbeatTimeout: '10 seconds',
+    retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' },
+  });
+  const brief = proxyActivities<Activities>({
+    taskQueue: hostQueue(job.host),
+    startToCloseTimeout: '30 minutes',
+    retry: { initialInterval: '200 milliseconds', maximumInterval: '30 seconds' },
+  });
+  book.update({ phase: `waiting for host ${job.host}` });
+  const begun = await brief.beginRestore(job);
+  const { snapshot, subtrees, pin, fresh } = begun;
+  book.update({ phase: 'restoring', snapshot: snapshot.id, totalUnits: subtrees });
+  try {
+    let readBytes = 0;
+    let writtenBytes = 0;
+    for (let subtree = 0; subtree < subtrees; subtree++) {
+      const part = await host.restorePart(job, snapshot.id, subtree, fresh);
+      readBytes += part.readBytes;
+      writtenBytes += part.writtenBytes;
+      book.update({ doneUnits: subtree + 1, readBytes });
+    }
+    await brief.endRestore(job, snapshot.sizeBytes, pin);
+    const { volume, store, target } = job;
+    return { volume, store, snapshot: snapshot.id, target, sizeBytes: snapshot.sizeBytes, readBytes, writtenBytes, root: snapshot.root };
+  } catch (error) {
+    await CancellationScope.nonCancellable(() => short.releasePin(job.store, job.repository, pin));
+    throw error;
+  }
+}

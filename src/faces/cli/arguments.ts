@@ -1,0 +1,38 @@
+/** Parsers of arguments and options that several commands share. Each refuses what does not fit before anything is done. */
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { HoldfastError } from '../../domain/errors.ts';
+import { storeName, type StoreName } from '../../domain/ids.ts';
+import { checkPassphraseReference } from '../../ground/sealing/passphrase.ts';
+import { parseStoreAddress } from '../../ground/stores/store-address.ts';
+
+/** For options that may be given again: `--store a --store b` and `--store a,b` are the same. */
+export const storeNames = (text: string, before: readonly StoreName[] | undefined): readonly StoreName[] => [
+  ...new Set([...(before ?? []), ...text.split(',').map((name) => storeName(name.trim()))]),
+];
+
+/** The address of a store; a path of this machine stands for the folder's. */
+export function storeUrl(text: string): string {
+  const url = /^\.{0,2}\//.test(text) ? pathToFileURL(resolve(text)).href : text;
+  parseStoreAddress(url);
+  return url;
+}
+
+/** Never quoted back: it may be the passphrase itself, in the wrong place. */
+export const passphraseReference = (text: string): string => checkPassphraseReference(text);
+
+export const variableName =
+  (field: string) =>
+  (text: string): string => {
+    if (!/^[A-Za-z_][A-Za-z0-9_]{0,199}$/.test(text))
+      throw new HoldfastError('ARGUMENT_INVALID', `${field} is not the name of an environment variable`, {
+        field,
+        expected: 'a name such as AWS_ACCESS_KEY_ID, never what is in it',
+      });
+    return text;
+  };
+
+export function required<T>(value: T | undefined, field: string, expected: string): T {
+  if (value === undefined) throw new HoldfastError('ARGUMENT_INVALID', `${field} is needed`, { field, expected });
+  return value;
+}

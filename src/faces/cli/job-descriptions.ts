@@ -1,0 +1,54 @@
+/** A job in words, before it runs: what the Temporal UI shows as its summary, and under which names it is searched. */
+import type {
+  CaptureInput,
+  CollectInput,
+  CopyInput,
+  DeleteInput,
+  JobInputs,
+  JobKind,
+  RestoreInput,
+  VerifyInput,
+} from '../../domain/jobs.ts';
+
+export interface JobWords {
+  /** One line. */
+  readonly summary: string;
+  /** Markdown. */
+  readonly details: string;
+}
+
+const list = (names: readonly string[] | undefined, otherwise: string): string => (names === undefined ? otherwise : names.join(', '));
+
+const SUMMARIES: { readonly [Kind in JobKind]: (input: JobInputs[Kind]) => string } = {
+  captureSnapshot: ({ volume, stores }: CaptureInput) => `Capture ${volume} into ${list(stores, 'its stores')}`,
+  copySnapshot: ({ volume, snapshot, from, to }: CopyInput) => `Copy ${volume} ${snapshot} from ${from} to ${to.join(', ')}`,
+  deleteSnapshot: ({ volume, store, snapshot, purge }: DeleteInput) =>
+    `${purge === true ? 'Purge' : 'Delete'} ${volume} ${snapshot} in ${store}`,
+  restoreVolume: ({ volume, store, snapshot, target }: RestoreInput) =>
+    `Restore ${volume} ${snapshot ?? '(newest)'} from ${store} to ${target}`,
+  verifyStore: ({ volume, store, depth }: VerifyInput) => `Verify ${volume} in ${store} (${depth ?? 'structure'})`,
+  collectGarbage: ({ repository, store, dryRun }: CollectInput) =>
+    `${dryRun === true ? 'Plan to collect' : 'Collect'} ${repository} in ${store}`,
+};
+
+export function describeInput<Kind extends JobKind>(kind: Kind, input: JobInputs[Kind]): JobWords {
+  const given = Object.entries(input).filter(([, value]) => value !== undefined);
+  const details = given.map(([name, value]) => `- **${name}**: ${typeof value === 'string' ? value : JSON.stringify(value)}`).join('\n');
+  return { summary: SUMMARIES[kind](input), details };
+}
+
+interface Named {
+  readonly volume?: string;
+  readonly store?: string;
+  readonly stores?: readonly string[] | undefined;
+  readonly to?: readonly string[];
+}
+
+/** What the search attributes say of it. */
+export function searchValues<Kind extends JobKind>(
+  _kind: Kind,
+  input: JobInputs[Kind],
+): { readonly volume: string | null; readonly store: string | null } {
+  const { volume, store, stores, to }: Named = input;
+  return { volume: volume ?? null, store: store ?? (stores ?? to)?.join(',') ?? null };
+}

@@ -1,0 +1,118 @@
+/**
+ * Results of jobs as a person reads them, and what they mean for the exit status: a capture that reached two of three stores
+ * is a success with a fault in it, and says so; damage that was found is a finding, and not a success.
+ */
+import { ERROR_KINDS } from '../../domain/errors.ts';
+import type {
+  CaptureResult,
+  CollectResult,
+  CopyResult,
+  DeleteResult,
+  JobKind,
+  JobResults,
+  RestoreResult,
+  StoreOutcome,
+  VerifyResult,
+} from '../../domain/jobs.ts';
+import { formatBytes } from './quantities.ts';
+
+export interface ReadableResult {
+  readonly lines: readonly string[];
+  readonly exitCode: number;
+}
+
+const shortRoot = (root: string | null): string => (root === null ? 'all zeros' : root.slice(0, 16));
+
+function outcomeLine(outcome: StoreOutcome): string {
+  switch (outcome.kind) {
+    case 'committed':
+      return `  ${outcome.store}: committed, ${outcome.newExtents} new extents, ${formatBytes(outcome.sentBytes)} sent, ${
+        outcome.base === null ? 'full' : `on ${outcome.base}`
+      }`;
+    case 'detached':
+      return `  ${outcome.store}: catches up in job ${outcome.job} (${outcome.reason})`;
+    case 'failed':
+      return `  ${outcome.store}: failed, ${outcome.failure.code}: ${outcome.failure.message}`;
+  }
+}
+
+const exitOf = (outcomes: readonly StoreOutcome[]): number => {
+  const failed = outcomes.find((outcome) => outcome.kind === 'failed');
+  return failed === undefined ? 0 : ERROR_KINDS[failed.failure.code].exitCode;
+};
+
+const READERS: { readonly [Kind in JobKind]: (result: JobResults[Kind]) => ReadableResult } = {
+  captureSnapshot: (result: CaptureResult) => ({
+    lines: [
+      `snapshot ${result.snapshot} of ${result.volume}: ${formatBytes(result.sizeBytes)}, ${result.consistency}, root ${shortRoot(result.root)}`,
+      `  read ${formatBytes(result.readBytes)} once; ${result.changedExtents} extents changed`,
+      ...result.stores.map(outcomeLine),
+      ...result.reclaimed.map((id) => `  reclaimed ${id}, which was waiting for this`),
+    ],
+    exitCode: exitOf(result.stores),
+  }),
+  copySnapshot: (result: CopyResult) => ({
+    lines: [
+      `snapshot ${result.snapshot} of ${result.volume} copied, root ${shortRoot(result.root)}, ${formatBytes(result.readBytes)} read`,
+      ...result.stores.map(outcomeLine),
+    ],
+    exitCode: exitOf(result.stores),
+  }),
+  deleteSnapshot: ({ snapshot, store, outcome, freedBytes }: DeleteResult) => ({
+    lines: [
+      outcome === 'reclaimed'
+        ? `snapshot ${snapshot} is gone from ${store}; ${formatBytes(freedBytes)} freed`
+        : outcome === 'undeleted'
+          ? `snapshot ${snapshot} in ${store} was shown again`
+          : `snapshot ${snapshot} was gone from ${store} already`,
+    ],
+    exitCode: 0,
+  }),
+  restoreVolume: (result: RestoreResult) => ({
+    lines: [
+      `restored ${result.volume} ${result.snapshot} from ${result.store} to ${result.target}`,
+      `  ${formatBytes(result.sizeBytes)}; ${formatBytes(result.readBytes)} read from the store, ${formatBytes(result.writtenBytes)} written, ` +
+        `every extent proved against root ${shortRoot(result.root)}`,
+    ],
+    exitCode: 0,
+  }),
+  verifyStore: (result: VerifyResult) => readVerify(result),
+  collectGarbage: (result: CollectResult) => ({
+    lines: [
+      `${result.repository} in ${result.store}: ${formatBytes(result.freedBytes)} freed, ${result.reclaimed.length} snapshots reclaimed, ` +
+        `${result.packsRewritten} packs rewritten, ${result.objectsDeleted} objects deleted`,
+    ],
+    exitCode: 0,
+  }),
+};
+
+/** Damaged values shown to a person; JSON has all that the job names. */
+const DAMAGE_SHOWN = 20;
+
+function readVerify(result: VerifyResult): ReadableResult {
+  const { damaged, differing } = result;
+  const sound = damaged.length === 0 && differing.length === 0;
+  const damage = damaged.slice(0, DAMAGE_SHOWN).map(({ object, fingerprint, extents, snapshots }) => {
+    const where = extents.length === 0 ? 'the map' : `extents ${extents.join(', ')}`;
+    return `  damaged: ${where} of ${snapshots.join(', ')} (value ${fingerprint.slice(0, 16)} in ${object})`;
+  });
+  return {
+    lines: [
+      `${result.volume} in ${result.store}: ${sound ? 'sound' : 'NOT SOUND'}; ${result.snapshots} snapshots, ` +
+        `${result.valuesChecked} values checked, ${formatBytes(result.readBytes)} read`,
+      ...damage,
+      ...(damaged.length > DAMAGE_SHOWN ? [`  and ${damaged.length - DAMAGE_SHOWN} more; --json shows all`] : []),
+      ...differing.map((id) => `  differs between the stores: ${id}`),
+    ],
+    exitCode: sound ? 0 : ERROR_KINDS.DAMAGED.exitCode,
+  };
+}
+
+const isJobKind = (kind: string): kind is JobKind => Object.hasOwn(READERS, kind);
+
+/** Reads a result that a workflow of ours returned. */
+export function readResult(kind: string, result: unknown): ReadableResult {
+  if (!isJobKind(kind)) return { lines: [JSON.stringify(result)], exitCode: 0 };
+  // Which workflow it was decides the shape of its result; both are this build's.
+  return (READERS[kind] as (result: unknown) => ReadableResult)(result);
+}

@@ -5,6 +5,10 @@
  * that the entries before it in the batch would leave; a refused one is dropped before the put and told why. Whoever loses
  * the race for n+1 reads what won and is planned and judged again from the start. A plan that finds nothing to do any more
  * (its work is already in the log) yields null, which makes every append idempotent by what it asks for.
+ *
+ * An outcome is told only when it is true. "Nothing to do" or a refusal that rests on an entry of the same batch waits for
+ * the put: if that loses, what the outcome rests on has not happened, and the append is planned again. And entries are put
+ * only right after the state that they were judged on: the same process may have read on meanwhile.
  */
 import { HoldfastError } from '../../domain/errors.ts';
 import { APPEND_ROUNDS_MAX, RECORD_ENTRIES_MAX } from '../../domain/limits.ts';
@@ -22,8 +26,8 @@ export interface CommitterPort<State, Entry> {
   advance(state: State, entry: Entry): State;
   /** Whether two entries may stand in one record. */
   compatible(batch: readonly Entry[], next: Entry): boolean;
-  /** Puts entries right after the state that sync returned; null when the race was lost. */
-  put(entries: readonly Entry[]): Promise<LogRecord<Entry> | null>;
+  /** Puts entries right after `judgedOn`; null when the race was lost, or the process itself has read past that state. */
+  put(entries: readonly Entry[], judgedOn: State): Promise<LogRecord<Entry> | null>;
   /** Waits a random moment after the n-th lost race. */
   backOff(round: number): Promise<void>;
 }
@@ -33,9 +37,11 @@ export interface Committer<State, Entry> {
   append(plan: Plan<State, Entry>): Promise<number | null>;
 }
 
+type Outcome = { readonly seq: number | null } | { readonly error: unknown };
+
 interface Waiting<State, Entry> {
   readonly plan: Plan<State, Entry>;
-  readonly settle: (outcome: { readonly seq: number | null } | { readonly error: unknown }) => void;
+  readonly settle: (outcome: Outcome) => void;
 }
 
 export function createCommitter<State, Entry>(port: CommitterPort<State, Entry>): Committer<State, Entry> {
@@ -48,11 +54,17 @@ export function createCommitter<State, Entry>(port: CommitterPort<State, Entry>)
     const entries: Entry[] = [];
     const planned: Waiting<State, Entry>[] = [];
     const later: Waiting<State, Entry>[] = [];
+    /** Outcomes that rest on the entries planned so far. */
+    const ifPut: { readonly waiting: Waiting<State, Entry>; readonly outcome: Outcome }[] = [];
     for (const waiting of batch) {
+      const outcome = (told: Outcome): void => {
+        if (entries.length === 0) waiting.settle(told);
+        else ifPut.push({ waiting, outcome: told });
+      };
       try {
         const entry = await waiting.plan(state);
         if (entry === null) {
-          waiting.settle({ seq: null });
+          outcome({ seq: null });
         } else if (port.compatible(entries, entry)) {
           port.judge(state, entry);
           if (waiting !== batch.at(-1)) state = port.advance(state, entry);
@@ -62,13 +74,14 @@ export function createCommitter<State, Entry>(port: CommitterPort<State, Entry>)
           later.push(waiting);
         }
       } catch (error) {
-        waiting.settle({ error });
+        outcome({ error });
       }
     }
     if (entries.length === 0) return later;
-    const record = await port.put(entries);
-    if (record === null) return [...planned, ...later];
+    const record = await port.put(entries, state);
+    if (record === null) return [...planned, ...ifPut.map(({ waiting }) => waiting), ...later];
     for (const waiting of planned) waiting.settle({ seq: record.seq });
+    for (const { waiting, outcome } of ifPut) waiting.settle(outcome);
     return later;
   };
 

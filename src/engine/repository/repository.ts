@@ -168,9 +168,11 @@ export function openRepository({ store, key, table, environment }: RepositoryPar
       return next;
     },
     compatible: (batch, next) => !WITH_TABLE.has(next.kind) || !batch.some((entry) => WITH_TABLE.has(entry.kind)),
-    put: (entries) =>
+    put: (entries, judgedOn) =>
       exclusively(async () => {
         const at = current();
+        // Another task of this process has synced since: what was judged at n must not be put at n+2 (R3).
+        if (at.n !== judgedOn.n) return null;
         const record = await log.put({
           seq: at.n + 1,
           previous: at.head,

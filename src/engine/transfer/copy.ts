@@ -62,7 +62,6 @@ export async function copySubtree(copy: SubtreeCopy): Promise<CopyResult> {
   /** Fetches a window's values and carries them to whoever lacks them. */
   const push = async (window: ReadonlyMap<string, Missing>, { lanes, batches }: Sending): Promise<void> => {
     if (window.size === 0) return;
-    await health.proceed(batches.signal);
     const use: UseRange = async ({ slot, start, key, values }) => {
       const carried = values.map(({ fingerprint }, place) => ({
         place,
@@ -86,7 +85,8 @@ export async function copySubtree(copy: SubtreeCopy): Promise<CopyResult> {
       });
       return [...failures.values()];
     };
-    await fetchValues({ reader, extentBytes, batches, progress, use, onLost }, [...window.values()]);
+    const proceed = (signal: AbortSignal): Promise<void> => health.proceed(signal);
+    await fetchValues({ reader, extentBytes, batches, progress, use, proceed, onLost }, [...window.values()]);
   };
 
   const deps = { ...copy, slots: fetchSlots(threads.count), health, progress };

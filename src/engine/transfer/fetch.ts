@@ -42,6 +42,8 @@ export interface FetchDeps {
   readonly batches: Batches;
   readonly progress: OnProgress;
   readonly use: UseRange;
+  /** Resolves when the next range may be read. */
+  readonly proceed?: (signal: AbortSignal) => Promise<void>;
   /** Throws to end the fetch. */
   readonly onLost: (lost: LostValue) => void;
 }
@@ -55,10 +57,12 @@ export async function fetchValues(deps: FetchDeps, values: readonly FetchValue[]
   for (let round = 0; located.length > 0 || lost.length > 0; round++) {
     located = [...located, ...(await lookAgain(deps, lost, round))];
     lost = [];
-    for (const read of planReads(located, deps.extentBytes))
+    for (const read of planReads(located, deps.extentBytes)) {
+      await deps.proceed?.(batches.signal);
       await batches.run(async (slot) => {
         lost.push(...(await fetchRange(deps, read, slot)));
       });
+    }
     await batches.drain();
     located = [];
   }

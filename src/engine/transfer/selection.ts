@@ -28,7 +28,7 @@ export const ROLE_COMPARE = 1;
 export const ROLE_SAMPLE = 2;
 
 /** A 32-bit finaliser (murmur3): enough to spread a sample. */
-function mix(n: number): number {
+export function mix(n: number): number {
   let h = n | 0;
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);

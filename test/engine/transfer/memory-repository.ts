@@ -73,9 +73,11 @@ export class MemoryRepository implements Destination, ValueReader {
 
   baseLeaf(leaf: number): Promise<Buffer | null> {
     this.leavesRead++;
+    const present = Array.from({ length: MAP_FANOUT }, (_, i) => i).filter((i) => this.map.has(leaf * MAP_FANOUT + i));
+    if (present.length === 0) return Promise.resolve(null);
     const children = Buffer.alloc(CHILDREN_BYTES);
-    for (let i = 0; i < MAP_FANOUT; i++) children.set(this.map.get(leaf * MAP_FANOUT + i) ?? [], i * FINGERPRINT_BYTES);
-    return Promise.resolve(children.equals(Buffer.alloc(CHILDREN_BYTES)) ? null : children);
+    for (const i of present) children.set(this.map.get(leaf * MAP_FANOUT + i) ?? [], i * FINGERPRINT_BYTES);
+    return Promise.resolve(children);
   }
 
   has(fingerprint: Buffer): boolean {

@@ -1,14 +1,6 @@
 /** A job in words, before it runs: what the Temporal UI shows as its summary, and under which names it is searched. */
-import type {
-  CaptureInput,
-  CollectInput,
-  CopyInput,
-  DeleteInput,
-  JobInputs,
-  JobKind,
-  RestoreInput,
-  VerifyInput,
-} from '../../domain/jobs.ts';
+import type { CaptureInput, CollectInput, CopyInput, DeleteInput, RestoreInput, VerifyInput } from '../../domain/job-inputs.ts';
+import type { JobInputs, JobKind } from '../../domain/jobs.ts';
 
 export interface JobWords {
   /** One line. */

@@ -1,7 +1,8 @@
 /**
  * Starts a job and stays until it ends, or leaves at once with --detach: what every job-starting command does.
  */
-import { JOB_SCHEMAS, parseInput, type JobInputs, type JobKind, type JobStatus } from '../../domain/jobs.ts';
+import { JOB_SCHEMAS, parseInput } from '../../domain/job-inputs.ts';
+import type { JobInputs, JobKind, JobStatus } from '../../domain/jobs.ts';
 import { renderError } from './render-error.ts';
 import { readResult } from './job-results.ts';
 import type { StartedJob } from './jobs.ts';

@@ -5,10 +5,8 @@
  * whose type is a code of ours is what happened, and its first detail holds the facts.
  */
 import {
-  ActivityFailure,
   ApplicationFailure,
   CancelledFailure,
-  ChildWorkflowFailure,
   isGrpcServiceError,
   ServerFailure,
   TerminatedFailure,
@@ -37,25 +35,26 @@ function detailsOf(failure: ApplicationFailure): ErrorDetails {
 
 /** A failure of a workflow, an activity or an update as what it means. */
 export function translateFailure(failure: unknown): HoldfastError {
-  let innermost: ApplicationFailure | null = null;
-  for (let at: unknown = failure, depth = 0; at instanceof Error && depth < 16; at = at.cause, depth++) {
-    if (at instanceof ApplicationFailure) {
-      if (isErrorCode(at.type ?? '')) return new HoldfastError(codeOf(at), at.message, detailsOf(at), at.cause);
-      innermost = at;
-    } else if (at instanceof CancelledFailure) return new HoldfastError('JOB_CANCELLED', 'the job was cancelled');
-    else if (at instanceof TerminatedFailure) return new HoldfastError('JOB_CANCELLED', `the job was terminated: ${at.message}`);
-    else if (at instanceof TimeoutFailure) return timedOut(at);
-    else if (at instanceof ServerFailure) return new HoldfastError('INTERNAL', `Temporal ended the job: ${at.message}`);
-    else if (!(
-      at instanceof ActivityFailure ||
-      at instanceof ChildWorkflowFailure ||
-      at instanceof WorkflowFailedError ||
-      at instanceof WorkflowUpdateFailedError
-    ))
-      break;
+  const chain = causesOf(failure);
+  const coded = chain.filter((at) => at instanceof ApplicationFailure && isErrorCode(at.type ?? '')) as readonly ApplicationFailure[];
+  const [first] = coded;
+  // The workflow's own failure says the code, the activity's below it has the facts.
+  if (first) return new HoldfastError(codeOf(first), first.message, Object.assign({}, ...coded.map(detailsOf)) as ErrorDetails);
+  for (const at of chain) {
+    if (at instanceof CancelledFailure) return new HoldfastError('JOB_CANCELLED', 'the job was cancelled');
+    if (at instanceof TerminatedFailure) return new HoldfastError('JOB_CANCELLED', `the job was terminated: ${at.message}`);
+    if (at instanceof TimeoutFailure) return timedOut(at);
   }
-  const message = innermost?.message ?? (failure instanceof Error ? failure.message : String(failure));
-  return new HoldfastError('INTERNAL', message, innermost?.type == null ? {} : { type: innermost.type }, failure);
+  const last = chain.findLast((at) => at instanceof ApplicationFailure || at instanceof ServerFailure) ?? chain.at(-1);
+  return new HoldfastError('INTERNAL', last?.message ?? String(failure), {}, failure);
+}
+
+const CAUSES_MAX = 16;
+
+function causesOf(failure: unknown): readonly Error[] {
+  const chain: Error[] = [];
+  for (let at: unknown = failure; at instanceof Error && chain.length < CAUSES_MAX; at = at.cause) chain.push(at);
+  return chain;
 }
 
 const codeOf = ({ type }: ApplicationFailure) => (type != null && isErrorCode(type) ? type : 'INTERNAL');

@@ -25,7 +25,8 @@ export const deleteSnapshot = (input: DeleteInput): Promise<DeleteResult> =>
     { kind: 'deleteSnapshot', title: `Delete of ${input.snapshot} from ${input.store}`, volume: input.volume, store: input.store },
     input,
     (book) => remove(input, book),
-    ({ snapshot, outcome, freedBytes }) => `${snapshot}: ${outcome}, ${freedBytes} bytes freed`,
+    ({ snapshot, outcome, freedBytes }) =>
+      freedBytes === null ? `${snapshot}: ${outcome}` : `${snapshot}: ${outcome}, ${freedBytes} bytes freed`,
   );
 
 async function remove(input: DeleteInput, book: Book): Promise<DeleteResult> {
@@ -42,11 +43,11 @@ async function remove(input: DeleteInput, book: Book): Promise<DeleteResult> {
   });
   const job = await short.planDelete(input);
   const { store, repository, snapshot, inspection } = job;
-  const result = (outcome: DeleteResult['outcome']): DeleteResult => ({
+  const result = (outcome: DeleteResult['outcome'], freedBytes: number | null = null): DeleteResult => ({
     store,
     snapshot,
     outcome,
-    freedBytes: outcome === 'reclaimed' ? (job.plan?.freedBytes ?? 0) : 0,
+    freedBytes,
   });
   if (inspection.kind === 'gone') return result('gone');
   book.update({ phase: 'hiding', snapshot });
@@ -64,8 +65,8 @@ async function remove(input: DeleteInput, book: Book): Promise<DeleteResult> {
     if (state.kind === 'visible') return result('undeleted');
     if (state.kind === 'due') {
       book.update({ state: 'running', phase: 'reclaiming' });
-      const { reclaimed } = await short.reclaimDue(store, repository);
-      if (reclaimed.includes(snapshot)) return result('reclaimed');
+      const { reclaimed, freedBytes } = await short.reclaimDue(store, repository);
+      if (reclaimed.includes(snapshot)) return result('reclaimed', freedBytes);
     }
     book.update({
       state: 'waiting',

@@ -64,7 +64,8 @@ export interface DeleteResult {
   readonly store: StoreName;
   readonly snapshot: SnapshotId;
   readonly outcome: 'reclaimed' | 'undeleted' | 'gone';
-  readonly freedBytes: number;
+  /** Stored bytes given back; null when another job (the next capture) reclaimed it. */
+  readonly freedBytes: number | null;
 }
 
 export interface RestoreResult {

@@ -32,6 +32,8 @@ export interface HomeOptions {
   readonly metrics?: OpenStoreOptions['metrics'];
   readonly retry?: OpenStoreOptions['retry'];
   readonly durability?: OpenStoreOptions['durability'];
+  /** Wraps each store of the catalog as it is opened; how fault tests stand between a process and its stores. */
+  readonly decorate?: (store: OpenedStore, name: StoreName) => OpenedStore;
 }
 
 export interface Home extends AsyncDisposable {
@@ -88,7 +90,7 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     const known = stores.get(name);
     if (known) return known;
     const record = findStore(await catalog.sync(), name);
-    const opening = openStoreOf(record, options);
+    const opening = openStoreOf(record, options).then((opened) => options.decorate?.(opened, name) ?? opened);
     stores.set(name, opening);
     opening.catch(() => stores.delete(name));
     return opening;

@@ -78,9 +78,8 @@ function readStep(activity: RawActivity): PendingStep {
     activity: activityType?.name ?? '',
     state: stateOf(activity.state),
     attempt: attempt ?? 1,
-    scheduledMs: scheduledTime?.seconds == null ? null : Number(scheduledTime.seconds) * 1000,
-    failure:
-      lastFailure == null ? null : { code: lastFailure.applicationFailureInfo?.type ?? 'INTERNAL', message: lastFailure.message ?? '' },
+    scheduledMs: scheduledTime ? Number(scheduledTime.seconds ?? 0) * 1000 : null,
+    failure: lastFailure ? { code: lastFailure.applicationFailureInfo?.type ?? 'INTERNAL', message: lastFailure.message ?? '' } : null,
   };
 }
 

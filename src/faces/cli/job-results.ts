@@ -61,7 +61,7 @@ const READERS: { readonly [Kind in JobKind]: (result: JobResults[Kind]) => Reada
   deleteSnapshot: ({ snapshot, store, outcome, freedBytes }: DeleteResult) => ({
     lines: [
       outcome === 'reclaimed'
-        ? `snapshot ${snapshot} is gone from ${store}; ${formatBytes(freedBytes)} freed`
+        ? `snapshot ${snapshot} is gone from ${store}${freedBytes === null ? '' : `; ${formatBytes(freedBytes)} freed`}`
         : outcome === 'undeleted'
           ? `snapshot ${snapshot} in ${store} was shown again`
           : `snapshot ${snapshot} was gone from ${store} already`,

@@ -44,6 +44,8 @@ export interface Poller {
 export interface JobClient extends AsyncDisposable {
   readonly address: string;
   start<Kind extends JobKind>(kind: Kind, input: JobInputs[Kind]): Promise<StartedJob>;
+  /** Under an id that it was begun with before. */
+  startAs<Kind extends JobKind>(id: string, kind: Kind, input: JobInputs[Kind]): Promise<StartedJob>;
   look(id: string, runId?: string): Promise<JobView>;
   /** Resolves when the job has ended; rejects with what it failed with. */
   result(id: string, runId?: string): Promise<unknown>;
@@ -69,6 +71,8 @@ const ATTRIBUTES = {
   store: defineSearchAttributeKey('HoldfastStore', SearchAttributeType.KEYWORD),
   state: defineSearchAttributeKey('HoldfastState', SearchAttributeType.KEYWORD),
 } as const;
+
+const IDS: { readonly [Kind in JobKind]: (input: JobInputs[Kind]) => string } = JOB_IDS;
 
 export async function connectJobs({ address, namespace }: { readonly address: string; readonly namespace: string }): Promise<JobClient> {
   const at = { address, namespace };
@@ -96,34 +100,35 @@ export async function connectJobs({ address, namespace }: { readonly address: st
     }
   };
 
+  const startAs = <Kind extends JobKind>(id: string, kind: Kind, input: JobInputs[Kind]): Promise<StartedJob> =>
+    calling(async () => {
+      const token = randomUUID();
+      const { volume, store } = searchValues(kind, input);
+      const { summary, details } = describeInput(kind, input);
+      const handle = await within(CALL_WITHIN_MS, () =>
+        client.workflow.start(kind, {
+          workflowId: id,
+          taskQueue: QUEUE,
+          args: [input],
+          workflowIdConflictPolicy: 'USE_EXISTING',
+          staticSummary: summary,
+          staticDetails: details,
+          memo: { holdfastStart: token },
+          typedSearchAttributes: [
+            ...(volume === null ? [] : [{ key: ATTRIBUTES.volume, value: volume }]),
+            ...(store === null ? [] : [{ key: ATTRIBUTES.store, value: store }]),
+            { key: ATTRIBUTES.state, value: 'running' },
+          ],
+        }),
+      );
+      const { memo, runId } = await within(CALL_WITHIN_MS, () => handleOf(id, handle.firstExecutionRunId).describe());
+      return { id, runId, kind, joined: memo?.['holdfastStart'] !== token };
+    }, id);
+
   return {
     address,
-    start: (kind, input) => {
-      const id = JOB_IDS[kind](input as never);
-      return calling(async () => {
-        const token = randomUUID();
-        const { volume, store } = searchValues(kind, input);
-        const { summary, details } = describeInput(kind, input);
-        const handle = await within(CALL_WITHIN_MS, () =>
-          client.workflow.start(kind, {
-            workflowId: id,
-            taskQueue: QUEUE,
-            args: [input],
-            workflowIdConflictPolicy: 'USE_EXISTING',
-            staticSummary: summary,
-            staticDetails: details,
-            memo: { holdfastStart: token, holdfastInput: input },
-            typedSearchAttributes: [
-              ...(volume === null ? [] : [{ key: ATTRIBUTES.volume, value: volume }]),
-              ...(store === null ? [] : [{ key: ATTRIBUTES.store, value: store }]),
-              { key: ATTRIBUTES.state, value: 'running' },
-            ],
-          }),
-        );
-        const { memo, runId } = await within(CALL_WITHIN_MS, () => handleOf(id, handle.firstExecutionRunId).describe());
-        return { id, runId, kind, joined: memo?.['holdfastStart'] !== token };
-      }, id);
-    },
+    start: (kind, input) => startAs(IDS[kind](input), kind, input),
+    startAs,
     look: (id, runId) =>
       calling(async () => {
         const handle = handleOf(id, runId);

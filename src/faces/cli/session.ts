@@ -35,7 +35,7 @@ export async function createEnvironment(writer: string, say: (line: string) => v
     writer,
     nowMs: () => Date.now(),
     random: (size) => randomBytes(size),
-    sleep: async (ms) => void (await sleep(ms)),
+    sleep: (ms) => sleep(ms),
     alarm: (message, details) => say(`warning: ${message} ${JSON.stringify(details)}`),
   };
 }

@@ -8,14 +8,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import { isHoldfastError } from '../../domain/errors.ts';
-import { repositoryName, type RepositoryName } from '../../domain/ids.ts';
+import type { RepositoryName } from '../../domain/ids.ts';
 import type { StoreRecord } from '../../engine/catalog/catalog.ts';
 import { repositoryPrefix } from '../../engine/catalog/home.ts';
 import { changePassphrase, openRepositoryFormat } from '../../engine/repository/format.ts';
-import { REPOSITORY_OBJECT } from '../../engine/repository/object-names.ts';
 import { resolvePassphrase } from '../../ground/sealing/passphrase.ts';
 import { listAll, type ObjectStore } from '../../ground/stores/object-store.ts';
 import { within } from '../../ground/stores/within.ts';
+import { repositoriesIn } from '../rescue/rescue-store.ts';
 import type { Session } from './session.ts';
 
 export type PassphraseChange = 'changed' | 'was changed before';
@@ -40,20 +40,6 @@ export async function changeRepositoryPassphrase(inside: ObjectStore, before: st
   // Interrupted between the new slot and the end of the old one, which still opens with the old passphrase.
   if ((await keySlots(inside)) > 1) await changePassphrase(inside, opened, after, options);
   return 'was changed before';
-}
-
-/** The repositories of a store, as the store itself shows them. */
-export async function repositoriesIn(store: ObjectStore): Promise<readonly RepositoryName[]> {
-  const names: RepositoryName[] = [];
-  let after = '';
-  for (;;) {
-    // One listing a repository, not one an object: from behind everything of the one before.
-    const [next] = await store.list('repositories/', { limit: 1, ...(after === '' ? {} : { after }) });
-    const name = next?.name.split('/')[1];
-    if (name === undefined) return names;
-    if ((await store.head(`${repositoryPrefix(name)}${REPOSITORY_OBJECT}`)) !== null) names.push(repositoryName(name));
-    after = `repositories/${name}/zzzz`;
-  }
 }
 
 export async function changeStorePassphrase(

@@ -57,7 +57,7 @@ function causesOf(failure: unknown): readonly Error[] {
   return chain;
 }
 
-const codeOf = ({ type }: ApplicationFailure) => (type != null && isErrorCode(type) ? type : 'INTERNAL');
+const codeOf = ({ type }: ApplicationFailure) => (typeof type === 'string' && isErrorCode(type) ? type : 'INTERNAL');
 
 function timedOut(failure: TimeoutFailure): HoldfastError {
   const waited = failure.timeoutType === TimeoutType.SCHEDULE_TO_START;

@@ -82,7 +82,7 @@ async function show(session: Session, id: string): Promise<void> {
       ['kind', view?.kind ?? record?.job ?? null],
       ['state', view === null ? 'not known to Temporal' : (STATES[view.status] ?? view.status)],
       ['begun', formatTime(view?.begunMs ?? record?.begunMs ?? 0)],
-      ['ended', view?.endedMs == null ? null : formatTime(view.endedMs)],
+      ['ended', typeof view?.endedMs === 'number' ? formatTime(view.endedMs) : null],
       ['phase', progress === null ? null : `${progress.state}, ${progress.phase}, ${progress.doneUnits} of ${progress.totalUnits} units`],
       ['held up', view === null ? null : hindrance(view, Date.now())],
       ['input', record === null ? null : JSON.stringify(record.input)],

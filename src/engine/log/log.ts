@@ -37,6 +37,9 @@ export interface LogPort<Entry> {
   put(record: LogRecord<Entry>, signal?: AbortSignal): Promise<StoredRecord<Entry> | null>;
 }
 
+/** Read first: what a newer version wrote need not fit this one's schema. */
+const versionSchema = z.object({ version: z.int() });
+
 const envelopeSchema = z.object({
   version: z.literal(1),
   seq: z.int().min(1),
@@ -95,7 +98,7 @@ export function createLog<Entry extends { readonly kind: string }>(options: LogO
 }
 
 function readEnvelope(raw: unknown, name: string): z.infer<typeof envelopeSchema> {
-  const version = z.object({ version: z.int() }).safeParse(raw);
+  const version = versionSchema.safeParse(raw);
   if (version.success && version.data.version > 1)
     throw new HoldfastError('UPGRADE_REQUIRED', `${name} has format ${version.data.version}`, { object: name });
   const parsed = envelopeSchema.safeParse(raw);

@@ -10,11 +10,11 @@
  * the put: if that loses, what the outcome rests on has not happened, and the append is planned again. And entries are put
  * only right after the state that they were judged on: the same process may have read on meanwhile.
  */
-import { HoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import { APPEND_ROUNDS_MAX, RECORD_ENTRIES_MAX } from '../../domain/limits.ts';
 import type { LogRecord } from './log.ts';
 
-/** Plans one entry against a state; null: nothing to do. Throws what its caller shall see. May write objects first. */
+/** Plans one entry against a state; null: nothing to do. Throws what its caller shall see; CONTENTION: ask again. May write objects first. */
 export type Plan<State, Entry> = (state: State) => Promise<Entry | null> | Entry | null;
 
 export interface CommitterPort<State, Entry> {
@@ -74,7 +74,9 @@ export function createCommitter<State, Entry>(port: CommitterPort<State, Entry>)
           later.push(waiting);
         }
       } catch (error) {
-        outcome({ error });
+        // A plan that finds the world moved on under it wants to be asked again.
+        if (isHoldfastError(error, 'CONTENTION')) later.push(waiting);
+        else outcome({ error });
       }
     }
     if (entries.length === 0) return later;

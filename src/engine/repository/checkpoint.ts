@@ -53,7 +53,7 @@ export async function newestCheckpoint(store: ObjectStore, key: SealingKey): Pro
   }
 }
 
-/** Fills the table from a checkpoint and returns its ledger. */
+/** Puts a checkpoint in the table's place and returns its ledger. The table shows nothing of it before it is whole. */
 export async function loadCheckpoint(store: ObjectStore, key: SealingKey, checkpoint: Checkpoint, table: Table): Promise<Ledger> {
   const read = async (ref: PartRef): Promise<Buffer> => {
     const stored = await store.get(ref.name);
@@ -63,11 +63,11 @@ export async function loadCheckpoint(store: ObjectStore, key: SealingKey, checkp
     return openEnvelope(key, ref.name, stored);
   };
   const { parts, ...ledger } = parseLedger(await read(checkpoint.ledger));
-  const packs: PackUse[] = [];
-  for (const ref of checkpoint.packs) packs.push(...decodePacks(await read(ref)));
-  table.reset(packs, parts);
-  for (const ref of checkpoint.rows) table.load(decodeRows(await read(ref)));
-  table.loaded(ledger);
+  const loader = table.loader();
+  loader.parts(parts);
+  for (const ref of checkpoint.packs) loader.packs(decodePacks(await read(ref)));
+  for (const ref of checkpoint.rows) loader.rows(decodeRows(await read(ref)));
+  loader.finish(ledger);
   return ledger;
 }
 
@@ -79,7 +79,7 @@ export function checkpointDue(ledger: Ledger, newest: Checkpoint | null, rows: n
   );
 }
 
-/** Writes the checkpoint of the repository's present state, and removes all but the newest two. Returns its n. */
+/** Writes the checkpoint of the repository's present state, and removes all but the newest two. Returns its n, or 0 when the state moved meanwhile. */
 export async function writeCheckpoint(repository: Repository): Promise<number> {
   const { store, key, table, environment } = repository;
   const ledger = repository.ledger();
@@ -91,13 +91,21 @@ export async function writeCheckpoint(repository: Repository): Promise<number> {
     await store.put(name, stored);
     return { name, digest: digestOf(stored), rows };
   };
-  // The table must not move while it is written down: n is compared at the end, and what was put in vain is dropped by the next checkpoint.
+  // The table must stand at n from the first row to the last. What was put in vain is dropped by the next checkpoint.
+  const moved = (): boolean => repository.ledger().n !== ledger.n || (table.stamp() ?? ledger.n) !== ledger.n;
   const packs: PartRef[] = [];
-  for (const page of pages(table.packs(), PACKS_A_PART)) packs.push(await put(encodePacks(page), page.length));
+  for (const page of pages(table.packs(), PACKS_A_PART)) {
+    if (moved()) return 0;
+    packs.push(await put(encodePacks(page), page.length));
+  }
   const rows: PartRef[] = [];
-  for (const page of pages(table.rows(), CHECKPOINT_PART_ROWS)) rows.push(await put(encodeRows(page), page.length));
-  const ledgerRef = await put(encodeLedger(ledger, [...table.parts()]), ledger.snapshots.size);
-  if (repository.ledger().n !== ledger.n || (table.stamp() ?? ledger.n) !== ledger.n) return 0;
+  for (const page of pages(table.rows(), CHECKPOINT_PART_ROWS)) {
+    if (moved()) return 0;
+    rows.push(await put(encodeRows(page), page.length));
+  }
+  const parts = [...table.parts()];
+  if (moved()) return 0;
+  const ledgerRef = await put(encodeLedger(ledger, parts), ledger.snapshots.size);
   const manifest: Checkpoint = {
     version: 1,
     n: ledger.n,

@@ -67,25 +67,32 @@ export async function commitShipment(repository: Repository, shipment: Shipment)
   try {
     await repository.append((ledger) => {
       if (ledger.used.has(shipment.snapshot)) return null;
-      refuseMissing(repository, reliances);
+      refuseMissing(repository, ledger.n, reliances);
       return sealed(ledger);
     });
   } catch (error) {
     if (error instanceof Missing) return { kind: 'missing', subtrees: error.subtrees, values: error.values };
     throw error;
   }
-  return { kind: 'committed', root: repository.ledger().used.get(shipment.snapshot) ?? null, sentBytes: top.sentBytes };
+  const root = repository.ledger().used.get(shipment.snapshot);
+  if (root === undefined)
+    throw new HoldfastError('RECORD_REFUSED', 'the commit stands in the log and is void', { snapshot: shipment.snapshot });
+  return { kind: 'committed', root, sentBytes: top.sentBytes };
 }
 
-function refuseMissing(repository: Repository, reliances: readonly Reliance[]): void {
+/** Judged on the table at n, not on one that another process has moved meanwhile. */
+function refuseMissing(repository: Repository, n: number, reliances: readonly Reliance[]): void {
+  const moved = (): boolean => !repository.standsAt(n);
   const subtrees: number[] = [];
   let values = 0;
+  const before = moved();
   for (const { subtree, fingerprints } of reliances) {
     let missing = 0;
     for (let at = 0; at < fingerprints.length; at += 32) if (repository.table.get(fingerprints.subarray(at, at + 32)) === null) missing++;
     if (missing > 0) subtrees.push(subtree);
     values += missing;
   }
+  if (before || moved()) throw new HoldfastError('CONTENTION', 'the table has moved on while a commit was judged', { n });
   if (values > 0) throw new Missing(subtrees, values);
 }
 
@@ -95,7 +102,12 @@ async function relyOn(repository: Repository, shipment: Shipment): Promise<reado
   for (const receipt of shipment.receipts) {
     if (receipt.part === null) continue;
     const part = await repository.changes.read(receipt.part);
-    if (part === null) throw new HoldfastError('OBJECT_MISSING', `${receipt.part.name} is not in the store`, { object: receipt.part.name });
+    if (part === null) {
+      // Parts go once their claim is closed: then somebody else has taken over.
+      await repository.sync();
+      claimAt(repository, shipment.lineage, shipment.epoch);
+      throw new HoldfastError('OBJECT_MISSING', `${receipt.part.name} is not in the store`, { object: receipt.part.name });
+    }
     const brought = new Set(part.values.map((value) => value.fingerprint.toString('hex')));
     const relied = part.diff.filter((row) => !isAbsent(row.new) && !brought.has(row.new.toString('hex'))).map((row) => row.new);
     if (relied.length > 0) reliances.push({ subtree: receipt.subtree, fingerprints: Buffer.concat(relied) });

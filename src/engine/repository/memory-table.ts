@@ -103,17 +103,32 @@ function memoryTable(state: State): MemoryTable {
     },
     ledger: () => null,
     stamp: () => null,
-    reset(loadedPacks, loadedParts) {
-      for (const map of [rows, packs, parts]) map.clear();
-      for (const pack of loadedPacks) packs.set(pack.id.toString('hex'), pack);
-      for (const { root, name } of loadedParts) parts.set(root, [...(parts.get(root) ?? []), name]);
-    },
-    loaded: () => undefined,
-    load(loaded) {
-      for (const { fingerprint, runs, location } of loaded) rows.set(fingerprint.toString('hex'), { runs, location });
+    loader() {
+      const loaded: State = { rows: new Map(), packs: new Map(), parts: new Map() };
+      return {
+        packs(page) {
+          for (const pack of page) loaded.packs.set(pack.id.toString('hex'), pack);
+        },
+        parts(page) {
+          for (const { root, name } of page) loaded.parts.set(root, [...(loaded.parts.get(root) ?? []), name]);
+        },
+        rows(page) {
+          for (const { fingerprint, runs, location } of page) loaded.rows.set(fingerprint.toString('hex'), { runs, location });
+        },
+        finish() {
+          replaceAll(rows, loaded.rows);
+          replaceAll(packs, loaded.packs);
+          replaceAll(parts, loaded.parts);
+        },
+      };
     },
     clone: () => memoryTable({ rows: new Map(rows), packs: new Map(packs), parts: new Map(parts) }),
   };
+}
+
+function replaceAll<T>(map: Map<string, T>, by: ReadonlyMap<string, T>): void {
+  map.clear();
+  for (const [key, value] of by) map.set(key, value);
 }
 
 const sum = <T>(items: Iterable<T>, of: (item: T) => number): number => {

@@ -10,7 +10,7 @@
  * diff(N) becomes diff(S) then diff(N), without the positions where P and N agree. This is the deadlist, over names; the
  * walk of the tree is its audit (test/engine/repository).
  */
-import { HoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import type { SnapshotId } from '../../domain/ids.ts';
 import { reclaimObstacle } from '../../domain/lifecycle.ts';
 import { isAbsent } from '../map/node.ts';
@@ -24,7 +24,7 @@ import type { Repository } from './repository.ts';
 /** Reclaims one snapshot under a collector's claim. False: it is gone, or something stands against it now. */
 export async function reclaimSnapshot(repository: Repository, id: SnapshotId, epoch: number, nextName: () => string): Promise<boolean> {
   let computed: { readonly from: string; readonly change: ChangeRef } | null = null;
-  const seq = await repository.append(async (ledger): Promise<Entry | null> => {
+  const plan = async (ledger: Ledger): Promise<Entry | null> => {
     const snapshot = ledger.snapshots.get(id);
     if (!snapshot || reclaimObstacle(factsOf(ledger, snapshot)) !== null) return null;
     const { previous, next } = neighboursOf(ledger, snapshot);
@@ -32,8 +32,14 @@ export async function reclaimSnapshot(repository: Repository, id: SnapshotId, ep
     // A lost race to another lineage changes neither neighbours nor diffs: what was computed still holds.
     if (computed?.from !== from) computed = { from, change: await writeReclaim(repository, ledger, snapshot, nextName) };
     return { kind: 'RECLAIM', epoch, snapshot: id, previous, next, change: computed.change };
-  });
-  return seq !== null;
+  };
+  try {
+    return (await repository.append(plan)) !== null;
+  } catch (error) {
+    // Another collector has reclaimed it while its tree was walked.
+    if (isHoldfastError(error, 'SNAPSHOT_GONE')) return false;
+    throw error;
+  }
 }
 
 const writeReclaim = (repository: Repository, ledger: Ledger, snapshot: Snapshot, nextName: () => string): Promise<ChangeRef> =>
@@ -47,10 +53,10 @@ export function reclaimBlocks(repository: Repository, ledger: Ledger, snapshot: 
   const successor = after?.diff ?? null;
   if (own === null && successor === null) return wholeTree(repository, snapshot);
   if (own === null)
-    return mapBlocks(diffBlocks(repository, successor), (rows) => ({ diff: [], minus: runsOf(rows.map((row) => row.old)) }));
+    return mapBlocks(diffBlocks(repository, ledger.n, successor), (rows) => ({ diff: [], minus: runsOf(rows.map((row) => row.old)) }));
   if (successor === null)
-    return mapBlocks(diffBlocks(repository, own), (rows) => ({ diff: [], minus: runsOf(rows.map((row) => row.new)) }));
-  return joinBlocks(diffBlocks(repository, own), diffBlocks(repository, successor));
+    return mapBlocks(diffBlocks(repository, ledger.n, own), (rows) => ({ diff: [], minus: runsOf(rows.map((row) => row.new)) }));
+  return joinBlocks(diffBlocks(repository, ledger.n, own), diffBlocks(repository, ledger.n, successor));
 }
 
 /** Rows of one group of one diff. */
@@ -59,13 +65,15 @@ interface Block {
   readonly rows: readonly DiffRow[];
 }
 
-/** A stored diff by groups, ascending, one part in memory at a time. */
-async function* diffBlocks(repository: Repository, root: ChangeRef | null): AsyncGenerator<Block> {
+/** A stored diff by groups, ascending, one part in memory at a time; as a ledger of n records names it. */
+async function* diffBlocks(repository: Repository, n: number, root: ChangeRef | null): AsyncGenerator<Block> {
   if (root === null) return;
   const read = async (ref: PartRef) => {
     const part = await repository.changes.read(ref);
-    if (part === null) throw new HoldfastError('OBJECT_MISSING', `${ref.name} is not in the store`, { object: ref.name });
-    return part;
+    if (part !== null) return part;
+    // Another collector was faster, and what it made unnecessary is swept: plan again on what it left.
+    if ((await repository.sync()).n > n) throw new HoldfastError('CONTENTION', `${ref.name} is gone`, { object: ref.name });
+    throw new HoldfastError('OBJECT_MISSING', `${ref.name} is not in the store`, { object: ref.name });
   };
   const top = await read(root);
   for (const ref of top.parts) yield* groupsOf((await read(ref)).diff);

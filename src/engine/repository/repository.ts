@@ -5,7 +5,7 @@
  * decisions are the ledger's; all that is here may be stale, killed or doubled without harm: a stale view loses the race
  * for n+1 and is judged again, a stale location gets a 404 and looks again.
  */
-import { HoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import { SYNC_WINDOW } from '../../domain/limits.ts';
 import type { SealingKey } from '../../ground/sealing/envelope.ts';
 import type { ObjectStore } from '../../ground/stores/object-store.ts';
@@ -46,6 +46,8 @@ export interface Repository {
   readonly readNode: ReadNode;
   /** Where a value lies, as of the last sync. */
   locate(fingerprint: Buffer): Location | null;
+  /** Whether the table is that of the first n records now; a cache that is shared moves under this process. */
+  standsAt(n: number): boolean;
   /** Packs that lost their last live value in records folded here since the last call. */
   takeEmptied(): readonly Buffer[];
 }
@@ -53,13 +55,20 @@ export interface Repository {
 /** Emptied packs remembered for a quick sweep; the rest is found by listing. */
 const EMPTIED_MAX = 65_536;
 
+/** A row of the local cache whose checksum does not fit. */
+const isCacheDamage = (error: unknown): boolean => isHoldfastError(error, 'DAMAGED') && error.details['cache'] === 'row';
+
 /** Entries that read or change the table: at most one of them in a record, so that its table is that of prefix n. */
 const WITH_TABLE: ReadonlySet<Entry['kind']> = new Set(['CLAIM', 'COMMIT', 'RECLAIM', 'REPLACE']);
 
-export function openRepository({ store, key, table, environment }: RepositoryParts): Repository {
+export function openRepository(parts: RepositoryParts): Repository {
+  const { store, key, environment } = parts;
   const changes = createChangeStore(store, key, environment.random);
   const log = createLog<Entry>({ store, sealing: key, nameOf: logName, entrySchema, kinds: ENTRY_KINDS, random: environment.random });
   let ledger: Ledger | null = null;
+  /** Whether `ledger` and the table belong together; false while the table is written, and after a write that failed. */
+  let whole = false;
+  let damaged = false;
   let emptied: Buffer[] = [];
   let tail: Promise<unknown> = Promise.resolve();
 
@@ -68,6 +77,20 @@ export function openRepository({ store, key, table, environment }: RepositoryPar
     const run = tail.then(work);
     tail = run.catch(() => undefined);
     return run;
+  };
+
+  /** A row that rotted on the local disk counts as not there until the cache is built anew: then a value is sent or sought again. */
+  const table: Table = {
+    ...parts.table,
+    get(fingerprint) {
+      try {
+        return parts.table.get(fingerprint);
+      } catch (error) {
+        if (!isCacheDamage(error)) throw error;
+        damaged = true;
+        return null;
+      }
+    },
   };
 
   /** The cache's ledger if it fits this log, else the newest checkpoint's, else the beginning. */
@@ -80,17 +103,30 @@ export function openRepository({ store, key, table, environment }: RepositoryPar
       if (record.digest === cached.head) return cached;
       environment.alarm('the local cache does not fit the log and is discarded', { n: cached.n });
     }
-    table.reset([], []);
-    return restart();
+    return restart(0);
   };
 
-  const restart = async (): Promise<Ledger> => {
-    const newest = await newestCheckpoint(store, key);
-    if (newest === null) {
-      table.reset([], []);
-      return emptyLedger();
+  /** Starts from the newest checkpoint, which must stand at `least` or beyond; 0: from the beginning if there is none. */
+  const restart = async (least: number): Promise<Ledger> => {
+    for (let failed = 0; ;) {
+      const newest = await newestCheckpoint(store, key);
+      const n = newest?.n ?? 0;
+      if (n < least)
+        throw new HoldfastError('OBJECT_MISSING', `a change that the log names from record ${least} on is not in the store`, {
+          seq: least,
+        });
+      if (newest === null) {
+        table.loader().finish(emptyLedger());
+        return emptyLedger();
+      }
+      try {
+        return await loadCheckpoint(store, key, newest, table);
+      } catch (error) {
+        // Two newer checkpoints while this one was read: its parts may go. The same one again: they are lost.
+        if (!isHoldfastError(error, 'OBJECT_MISSING') || failed === n) throw error;
+        failed = n;
+      }
     }
-    return loadCheckpoint(store, key, newest, table);
   };
 
   /** Folds records that follow the ledger; null when a change they name is gone, which a newer checkpoint explains. */
@@ -104,7 +140,9 @@ export function openRepository({ store, key, table, environment }: RepositoryPar
           if (change === null) return null;
           fetched.set(entry.change.name, change);
         }
-      const result = foldRecords(from, table, records, (root) => fetched.get(root)?.parts() ?? []);
+      whole = false;
+      const result = foldRecords(from, parts.table, records, (root) => fetched.get(root)?.parts() ?? []);
+      whole = true;
       for (const { entry, reason } of result.voided)
         environment.alarm(`the log holds an inadmissible ${entry.kind}: ${reason}`, { n: result.ledger.n });
       emptied = emptied.concat(result.emptied).slice(-EMPTIED_MAX);
@@ -132,21 +170,39 @@ export function openRepository({ store, key, table, environment }: RepositoryPar
     }
   };
 
-  const syncNow = async (): Promise<Ledger> => {
-    let at = ledger ?? (await begin());
+  /** Reads to the head, from where this process stands, or from where another one has brought the cache that they share. */
+  const follow = async (): Promise<Ledger> => {
+    let at = whole && ledger !== null && standsAt(ledger.n) ? ledger : await begin();
     for (;;) {
-      const records = await readAhead(at.n);
-      if (records.length === 0) return (ledger = at);
-      checkChain(at, records);
-      try {
-        at = (await fold(at, records)) ?? (await restart());
-      } catch (error) {
-        if (!(error instanceof HoldfastError && error.code === 'CONTENTION')) throw error;
-        at = table.ledger() ?? (await begin());
-      }
+      whole = true;
       ledger = at;
+      const records = await readAhead(at.n);
+      if (records.length === 0) return at;
+      checkChain(at, records);
+      at = (await fold(at, records)) ?? (await restart(at.n + 1));
     }
   };
+
+  const syncNow = async (): Promise<Ledger> => {
+    for (;;) {
+      try {
+        if (damaged) {
+          environment.alarm('the local cache is damaged and is built anew', { n: ledger?.n ?? 0 });
+          ledger = await restart(0);
+          whole = true;
+          damaged = false;
+        }
+        return await follow();
+      } catch (error) {
+        if (isCacheDamage(error)) damaged = true;
+        // Another process has moved the shared cache: what it stands at now is as good.
+        else if (isHoldfastError(error, 'CONTENTION')) whole = false;
+        else throw error;
+      }
+    }
+  };
+
+  const standsAt = (n: number): boolean => (table.stamp() ?? n) === n;
 
   const current = (): Ledger => {
     if (ledger === null) throw new HoldfastError('INTERNAL', 'a repository was asked before its first sync');
@@ -181,14 +237,14 @@ export function openRepository({ store, key, table, environment }: RepositoryPar
           timeMs: environment.nowMs(),
           entries,
         });
-        if (record !== null) {
-          try {
-            ledger = (await fold(at, [record])) ?? at;
-          } catch (error) {
-            // The record stands. Whatever kept this process from folding it is found again by the next sync.
-            if (!(error instanceof HoldfastError)) throw error;
-            ledger = table.ledger() ?? null;
-          }
+        if (record === null) return null;
+        try {
+          const folded = await fold(at, [record]);
+          if (folded !== null) ledger = folded;
+        } catch (error) {
+          // The record stands. What kept this process from folding it, the next sync meets again.
+          if (!(error instanceof HoldfastError)) throw error;
+          damaged ||= isCacheDamage(error);
         }
         return record;
       }),
@@ -207,7 +263,13 @@ export function openRepository({ store, key, table, environment }: RepositoryPar
     values,
     sync,
     ledger: current,
-    append: (plan) => committer.append(plan),
+    async append(plan) {
+      const seq = await committer.append(plan);
+      // Whoever appends may look at what came of it.
+      if (!whole || current().n < (seq ?? 0)) await sync();
+      return seq;
+    },
+    standsAt,
     readNode: values.readNode,
     locate,
     takeEmptied() {

@@ -11,6 +11,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { HoldfastError } from '../../domain/errors.ts';
 import type { SnapshotId } from '../../domain/ids.ts';
 import { emptyLedger, type Ledger, type Snapshot } from './ledger.ts';
+import { stageTable } from './sqlite-loader.ts';
 import type { PackUse, Table, TableRow, TableWriter } from './table.ts';
 
 const SCHEMA_VERSION = 1;
@@ -198,22 +199,30 @@ function sqliteTable(db: DatabaseSync): SqliteTable {
       saved = ledger ?? emptyLedger();
       return ledger;
     },
-    reset(packs, parts) {
-      transaction(() => {
-        for (const table of ['meta', 'rows', 'packs', 'parts', 'snapshots', 'used']) db.exec(`DELETE FROM ${table}`);
-        for (const pack of packs) statements.addPack.run(pack.id, pack.kind, pack.blobs, pack.bytes, pack.liveBlobs, pack.liveBytes);
-        for (const { root, name } of parts) statements.addPart.run(root, name);
-      });
-      saved = emptyLedger();
-    },
-    load(rows) {
-      transaction(() => {
-        for (const row of rows) setRow(row.fingerprint, row.runs, packNo(row.location.pack), row.location.offset, row.location.length);
-      });
-    },
-    loaded(ledger) {
-      transaction(() => saveLedger(ledger));
-      saved = ledger;
+    loader() {
+      const from = stamp();
+      const staged = stageTable(db, { rowSum, transaction });
+      return {
+        ...staged,
+        finish(ledger) {
+          const before = saved;
+          try {
+            transaction(() => {
+              if (stamp() !== from) throw new HoldfastError('CONTENTION', 'another process has moved the shared cache on');
+              staged.copyOver();
+              for (const table of ['meta', 'snapshots', 'used']) db.exec(`DELETE FROM ${table}`);
+              saved = emptyLedger();
+              saveLedger(ledger);
+            });
+            saved = ledger;
+          } catch (error) {
+            saved = before;
+            throw error;
+          } finally {
+            staged.close();
+          }
+        },
+      };
     },
     [Symbol.dispose]: () => db.close(),
   };

@@ -10,10 +10,11 @@
  * A plan is computed first and can be printed. The quick sweep takes the packs that records are known to have emptied; the
  * full one lists everything below `a/`.
  */
-import { listAll } from '../../ground/stores/object-store.ts';
+import { HoldfastError } from '../../domain/errors.ts';
+import { listAll, type ObjectInfo, type ObjectStore } from '../../ground/stores/object-store.ts';
 import { newestCheckpoint, type Checkpoint } from './checkpoint.ts';
 import { isClosed, type Ledger } from './ledger.ts';
-import { decodePackId, encodePackId, packNameOf, parseClaimObject } from './object-names.ts';
+import { encodePackId, packNameOf, parseClaimObject } from './object-names.ts';
 import type { Repository } from './repository.ts';
 import type { Table } from './table.ts';
 
@@ -32,21 +33,38 @@ export function mayDelete(name: string, ledger: Ledger, table: Table, checkpoint
   return settled && isClosed(ledger, object.claim) && !table.holdsPart(name);
 }
 
+/**
+ * What of these may go. A table that stands before the ledger (a shared cache that another process builds anew) lacks rows
+ * that the ledger's n has, and a live pack would look dead: then nothing may.
+ */
+function doomed(repository: Repository, objects: readonly ObjectInfo[], checkpoint: Checkpoint | null): readonly ObjectInfo[] {
+  const ledger = repository.ledger();
+  const behind = (): boolean => (repository.table.stamp() ?? ledger.n) < ledger.n;
+  const before = behind();
+  const found = objects.filter(({ name }) => mayDelete(name, ledger, repository.table, checkpoint));
+  if (before || behind()) throw new HoldfastError('CONTENTION', 'the cache is being built anew by another process', { n: ledger.n });
+  return found;
+}
+
 /** What a full sweep would delete, page by page, from the repository's view as it is. */
 export async function* planSweep(repository: Repository): AsyncGenerator<SweepPlan> {
   const checkpoint = await newestCheckpoint(repository.store, repository.key);
-  let names: string[] = [];
-  let bytes = 0;
-  for await (const { name, sizeBytes } of listAll(repository.store, 'a/')) {
-    if (!mayDelete(name, repository.ledger(), repository.table, checkpoint)) continue;
-    names.push(name);
-    bytes += sizeBytes;
-    if (names.length < BATCH) continue;
-    yield { names, bytes };
-    names = [];
-    bytes = 0;
+  for await (const page of listPages(repository.store, 'a/')) {
+    const found = doomed(repository, page, checkpoint);
+    if (found.length > 0) yield { names: found.map(({ name }) => name), bytes: found.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
   }
-  if (names.length > 0) yield { names, bytes };
+}
+
+/** Pages of at most BATCH objects. */
+async function* listPages(store: ObjectStore, prefix: string): AsyncGenerator<readonly ObjectInfo[]> {
+  let page: ObjectInfo[] = [];
+  for await (const object of listAll(store, prefix)) {
+    page.push(object);
+    if (page.length < BATCH) continue;
+    yield page;
+    page = [];
+  }
+  if (page.length > 0) yield page;
 }
 
 export async function sweep(repository: Repository): Promise<{ readonly objects: number; readonly bytes: number }> {
@@ -62,11 +80,8 @@ export async function sweep(repository: Repository): Promise<{ readonly objects:
 
 /** Deletes packs that records folded here are known to have emptied. What it misses the full sweep finds. */
 export async function sweepEmptied(repository: Repository): Promise<number> {
-  const ledger = repository.ledger();
-  const doomed = repository
-    .takeEmptied()
-    .filter((id) => isClosed(ledger, decodePackId(id).claim) && repository.table.pack(id) === null)
-    .map(packNameOf);
-  for (let i = 0; i < doomed.length; i += BATCH) await repository.store.delete(doomed.slice(i, i + BATCH));
-  return doomed.length;
+  const emptied = repository.takeEmptied().map((id) => ({ name: packNameOf(id), sizeBytes: 0 }));
+  const names = doomed(repository, emptied, null).map(({ name }) => name);
+  for (let i = 0; i < names.length; i += BATCH) await repository.store.delete(names.slice(i, i + BATCH));
+  return names.length;
 }

@@ -33,6 +33,19 @@ export interface TableSize {
   readonly liveBytes: number;
 }
 
+/** A table in the making, beside the one that is in use. */
+export interface TableLoader {
+  packs(page: Iterable<PackUse>): void;
+  parts(page: Iterable<{ readonly root: string; readonly name: string }>): void;
+  /** After the packs that they lie in. */
+  rows(page: Iterable<{ readonly fingerprint: Buffer } & TableRow>): void;
+  /**
+   * Puts what was loaded in the table's place, in one step, as the fold that ends at `ledger`. CONTENTION when the table
+   * does not stand any more where it stood when loading began: another process was faster.
+   */
+  finish(ledger: Ledger): void;
+}
+
 /** What a record changes, applied in one go. */
 export interface TableWriter {
   /** The packs that values of this record lie in. A pack without live values at the end of a record is forgotten. */
@@ -68,8 +81,9 @@ export interface Table {
   stamp(): number | null;
   /** The ledger as of the last write by whatever process shares this table; null when the table keeps none. */
   ledger(): Ledger | null;
-  /** Empties the table, and fills it from a checkpoint: packs and parts first, then rows page by page, then the ledger. */
-  reset(packs: Iterable<PackUse>, parts: Iterable<{ readonly root: string; readonly name: string }>): void;
-  load(rows: Iterable<{ readonly fingerprint: Buffer } & TableRow>): void;
-  loaded(ledger: Ledger): void;
+  /**
+   * Begins a table that shall take this one's place. Nothing of it shows before it is whole: whoever looks meanwhile, in
+   * this process or another, would take a value that is not loaded yet for a dead one, and a sweep its pack for garbage.
+   */
+  loader(): TableLoader;
 }

@@ -1,22 +1,20 @@
-/** Parsers of arguments and options that several commands share. Each refuses what does not fit before anything is done. */
+/**
+ * Parsers of arguments and options that several commands share. Each refuses what does not fit before anything is done.
+ * Every start of the command line loads this file, so it leaves zod and the stores alone.
+ */
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { HoldfastError } from '../../domain/errors.ts';
 import { storeName, type StoreName } from '../../domain/ids.ts';
 import { checkPassphraseReference } from '../../ground/sealing/passphrase.ts';
-import { parseStoreAddress } from '../../ground/stores/store-address.ts';
 
 /** For options that may be given again: `--store a --store b` and `--store a,b` are the same. */
 export const storeNames = (text: string, before: readonly StoreName[] | undefined): readonly StoreName[] => [
   ...new Set([...(before ?? []), ...text.split(',').map((name) => storeName(name.trim()))]),
 ];
 
-/** The address of a store; a path of this machine stands for the folder's. */
-export function storeUrl(text: string): string {
-  const url = /^\.{0,2}\//.test(text) ? pathToFileURL(resolve(text)).href : text;
-  parseStoreAddress(url);
-  return url;
-}
+/** The address of a store; a path of this machine stands for the folder's. Whoever opens it parses it. */
+export const storeUrl = (text: string): string => (/^\.{0,2}\//.test(text) ? pathToFileURL(resolve(text)).href : text);
 
 /** Never quoted back: it may be the passphrase itself, in the wrong place. */
 export const passphraseReference = (text: string): string => checkPassphraseReference(text);

@@ -14,7 +14,7 @@ import type {
   StoreOutcome,
   VerifyResult,
 } from '../../domain/jobs.ts';
-import { formatBytes } from './quantities.ts';
+import { counted, formatBytes } from './quantities.ts';
 
 export interface ReadableResult {
   readonly lines: readonly string[];
@@ -26,7 +26,7 @@ const shortRoot = (root: string | null): string => (root === null ? 'all zeros' 
 function outcomeLine(outcome: StoreOutcome): string {
   switch (outcome.kind) {
     case 'committed':
-      return `  ${outcome.store}: committed, ${outcome.newExtents} new extents, ${formatBytes(outcome.sentBytes)} sent, ${
+      return `  ${outcome.store}: committed, ${counted(outcome.newExtents, 'new extent')}, ${formatBytes(outcome.sentBytes)} sent, ${
         outcome.base === null ? 'full' : `on ${outcome.base}`
       }`;
     case 'detached':
@@ -45,7 +45,7 @@ const READERS: { readonly [Kind in JobKind]: (result: JobResults[Kind]) => Reada
   captureSnapshot: (result: CaptureResult) => ({
     lines: [
       `snapshot ${result.snapshot} of ${result.volume}: ${formatBytes(result.sizeBytes)}, ${result.consistency}, root ${shortRoot(result.root)}`,
-      `  read ${formatBytes(result.readBytes)} once; ${result.changedExtents} extents changed`,
+      `  read ${formatBytes(result.readBytes)} once; ${counted(result.changedExtents, 'extent')} changed`,
       ...result.stores.map(outcomeLine),
       ...result.reclaimed.map((id) => `  reclaimed ${id}, which was waiting for this`),
     ],
@@ -79,8 +79,8 @@ const READERS: { readonly [Kind in JobKind]: (result: JobResults[Kind]) => Reada
   verifyStore: (result: VerifyResult) => readVerify(result),
   collectGarbage: (result: CollectResult) => ({
     lines: [
-      `${result.repository} in ${result.store}: ${formatBytes(result.freedBytes)} freed, ${result.reclaimed.length} snapshots reclaimed, ` +
-        `${result.packsRewritten} packs rewritten, ${result.objectsDeleted} objects deleted`,
+      `${result.repository} in ${result.store}: ${formatBytes(result.freedBytes)} freed, ${counted(result.reclaimed.length, 'snapshot')} reclaimed, ` +
+        `${counted(result.packsRewritten, 'pack')} rewritten, ${counted(result.objectsDeleted, 'object')} deleted`,
     ],
     exitCode: 0,
   }),
@@ -98,8 +98,8 @@ function readVerify(result: VerifyResult): ReadableResult {
   });
   return {
     lines: [
-      `${result.volume} in ${result.store}: ${sound ? 'sound' : 'NOT SOUND'}; ${result.snapshots} snapshots, ` +
-        `${result.valuesChecked} values checked, ${formatBytes(result.readBytes)} read`,
+      `${result.volume} in ${result.store}: ${sound ? 'sound' : 'NOT SOUND'}; ${counted(result.snapshots, 'snapshot')}, ` +
+        `${counted(result.valuesChecked, 'value')} checked, ${formatBytes(result.readBytes)} read`,
       ...damage,
       ...(damaged.length > DAMAGE_SHOWN ? [`  and ${damaged.length - DAMAGE_SHOWN} more; --json shows all`] : []),
       ...differing.map((id) => `  differs between the stores: ${id}`),

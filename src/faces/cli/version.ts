@@ -1,15 +1,22 @@
 /** The version of the package, from the package.json that lies above the sources and the emitted files alike. */
 import { readFile } from 'node:fs/promises';
-import { z } from 'zod';
 
-const packageSchema = z.object({ name: z.literal('holdfast'), version: z.string() });
+// src/faces/cli in the sources, dist/src/faces/cli in the package.
+const PLACES = ['../../../package.json', '../../../../package.json'] as const;
 
 export async function readVersion(): Promise<string> {
-  // src/faces/cli in the sources, dist/src/faces/cli in the package.
-  for (const up of ['../../../package.json', '../../../../package.json']) {
-    const text = await readFile(new URL(up, import.meta.url), 'utf8').catch(() => null);
-    const parsed = text === null ? null : packageSchema.safeParse(JSON.parse(text));
-    if (parsed?.success === true) return parsed.data.version;
+  for (const place of PLACES) {
+    const text = await readFile(new URL(place, import.meta.url), 'utf8').catch(() => null);
+    const parsed: unknown = text === null ? null : JSON.parse(text);
+    if (isOurs(parsed)) return parsed.version;
   }
   return 'unknown';
 }
+
+const isOurs = (value: unknown): value is { readonly version: string } =>
+  typeof value === 'object' &&
+  value !== null &&
+  'name' in value &&
+  value.name === 'holdfast' &&
+  'version' in value &&
+  typeof value.version === 'string';

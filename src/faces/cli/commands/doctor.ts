@@ -6,7 +6,7 @@ import { hostQueue, QUEUE, QUEUE_DATA } from '../../../domain/jobs.ts';
 import { GIB } from '../../../domain/limits.ts';
 import type { CatalogState } from '../../../engine/catalog/catalog.ts';
 import { asHoldfastError } from '../render-error.ts';
-import { formatBytes, formatDuration } from '../quantities.ts';
+import { counted, formatBytes, formatDuration } from '../quantities.ts';
 import type { Session } from '../session.ts';
 import { renderTable } from '../table.ts';
 import { readVersion } from '../version.ts';
@@ -114,7 +114,7 @@ async function examine(session: Session): Promise<readonly Check[]> {
   checks.push(
     await look('catalog', async () => {
       state = await (await session.home()).catalog.sync();
-      return `${state.stores.size} stores, ${state.volumes.size} volumes, record ${state.n}`;
+      return `${counted(state.stores.size, 'store')}, ${counted(state.volumes.size, 'volume')}, record ${state.n}`;
     }),
   );
   const catalog: CatalogState | null = state;

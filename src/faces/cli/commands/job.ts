@@ -5,7 +5,7 @@ import { storeName, type StoreName } from '../../../domain/ids.ts';
 import { DETACH_UPDATE, PAUSE_UPDATE, RESUME_UPDATE } from '../../../domain/jobs.ts';
 import type { JobRecord } from '../../../engine/catalog/catalog.ts';
 import type { JobView } from '../jobs.ts';
-import { formatDuration, formatTime, parseInteger } from '../quantities.ts';
+import { counted, formatDuration, formatTime, parseInteger } from '../quantities.ts';
 import type { Session } from '../session.ts';
 import { renderFields, renderTable } from '../table.ts';
 
@@ -83,7 +83,8 @@ async function show(session: Session, id: string): Promise<void> {
       ['state', view === null ? 'not known to Temporal' : (STATES[view.status] ?? view.status)],
       ['begun', formatTime(view?.begunMs ?? record?.begunMs ?? 0)],
       ['ended', typeof view?.endedMs === 'number' ? formatTime(view.endedMs) : null],
-      ['phase', progress === null ? null : `${progress.state}, ${progress.phase}, ${progress.doneUnits} of ${progress.totalUnits} units`],
+      ['phase', progress === null ? null : `${progress.state}, ${progress.phase}`],
+      ['done', progress === null || progress.totalUnits === 0 ? null : `${progress.doneUnits} of ${counted(progress.totalUnits, 'unit')}`],
       ['held up', view === null ? null : hindrance(view, Date.now())],
       ['input', record === null ? null : JSON.stringify(record.input)],
       ['outcome', record?.ended ? `${record.ended.outcome}: ${record.ended.summary}` : null],

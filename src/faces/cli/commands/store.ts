@@ -79,13 +79,13 @@ async function admit(session: Session, record: StoreRecord, create: boolean) {
 
 async function add(session: Session, name: StoreName, url: string, options: AddOptions): Promise<void> {
   const record = recordOf(name, url, options);
+  const place = await placeOf(record);
   const [{ requireAdmitted }, { resolvePassphrase }] = await Promise.all([
     import('../../../ground/stores/admission.ts'),
     import('../../../ground/sealing/passphrase.ts'),
   ]);
   await resolvePassphrase(record.passphrase, session.variables);
   const { catalog } = await session.home();
-  const place = await placeOf(record);
   for (const known of (await catalog.sync()).stores.values()) {
     if (known.name !== name && !isDeepStrictEqual(await placeOf(known), place)) continue;
     const what = known.name === name ? `store ${name} is in the catalog` : `store ${known.name} has the same address`;

@@ -5,7 +5,7 @@ import { HoldfastError } from '../../../domain/errors.ts';
 import { snapshotId, storeName, volumeName, volumeOf, type SnapshotId, type StoreName, type VolumeName } from '../../../domain/ids.ts';
 import type { JobInputs } from '../../../domain/jobs.ts';
 import { required, storeNames } from '../arguments.ts';
-import { formatBytes, parseInteger } from '../quantities.ts';
+import { counted, formatBytes, parseInteger } from '../quantities.ts';
 import type { ReclaimPlan } from '../reclaim-plan.ts';
 import type { Place } from '../repositories.ts';
 import type { Session } from '../session.ts';
@@ -129,8 +129,10 @@ async function reclaim(session: Session, options: ReclaimOptions): Promise<void>
       plans
         .map(({ store, repository, due, freedBytes, thinPacks, litter }) => {
           const snapshots =
-            due.length === 0 ? 'no snapshot is due' : `${due.length} snapshots are due (${formatBytes(freedBytes)}): ${due.join(', ')}`;
-          return `${repository} in ${store}: ${snapshots}; ${thinPacks} thin packs; ${litter.objects} objects of ${formatBytes(litter.bytes)} that nothing needs\n`;
+            due.length === 0
+              ? 'no snapshot is due'
+              : `due are ${counted(due.length, 'snapshot')} (${formatBytes(freedBytes)}): ${due.join(', ')}`;
+          return `${repository} in ${store}: ${snapshots}; ${counted(thinPacks, 'thin pack')}; ${counted(litter.objects, 'object')} of ${formatBytes(litter.bytes)} that nothing needs\n`;
         })
         .join(''),
     );

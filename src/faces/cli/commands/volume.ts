@@ -16,7 +16,7 @@ import {
 import { EXTENT_BYTES_DEFAULT, EXTENT_BYTES_MAX, EXTENT_BYTES_MIN } from '../../../domain/limits.ts';
 import type { VolumeRecord } from '../../../engine/catalog/catalog.ts';
 import { required, storeNames } from '../arguments.ts';
-import { formatBytes, formatTime, parseBytes } from '../quantities.ts';
+import { counted, formatBytes, formatTime, parseBytes } from '../quantities.ts';
 import { openPlaces, placesOf } from '../repositories.ts';
 import type { Session } from '../session.ts';
 import { renderFields, renderTable } from '../table.ts';
@@ -165,7 +165,7 @@ async function show(session: Session, name: VolumeName): Promise<void> {
       ]),
       ...kept.map(
         ({ store, snapshots, newest, takenMs }) =>
-          `  ${store}: ${snapshots} snapshots, ${newest === null ? '' : `newest ${newest}, ${formatTime(takenMs ?? 0)}`}\n`,
+          `  ${store}: ${counted(snapshots, 'snapshot')}${newest === null ? '' : `, newest ${newest}, ${formatTime(takenMs ?? 0)}`}\n`,
       ),
     ].join(''),
   );

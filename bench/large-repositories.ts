@@ -7,7 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
-import { newSnapshotId, storeName, volumeName, type SnapshotId, type StoreName } from '../src/domain/ids.ts';
+import { newSnapshotId, storeName, type SnapshotId, type StoreName } from '../src/domain/ids.ts';
 import { captureInput, parseInput } from '../src/domain/job-inputs.ts';
 import { openCapture, shipVolume } from '../src/systems/shipping/capture.ts';
 import { commitTo } from '../src/systems/shipping/destinations.ts';
@@ -70,24 +70,22 @@ buildLineage.next = async (_: Installation): Promise<SnapshotId> => Promise.reso
 
 /** Two repositories alike but for their size: 16,384 values and ten times as many; answers the middle snapshot of each. */
 export async function buildWideRepository(installation: Installation): Promise<readonly [SnapshotId, SnapshotId]> {
-  await using threads = new Threads();
-  const middle: SnapshotId[] = [];
-  for (const [name, mib] of [
-    ['narrow', 256],
-    ['wide', 2560],
-  ] as const) {
-    const image = path.join(installation.folder, `${name}.img`);
-    const fd = openSync(image, 'w');
-    for (let i = 0; i < mib; i += 64) writeSync(fd, randomBytes(64 * MIB), 0, 64 * MIB, i * MIB);
-    closeSync(fd);
-    await installation.addVolume(name, image, ['three'], { extentBytes: SMALL });
-    for (let g = 0; g < 3; g++) {
-      const edit = openSync(image, 'r+');
-      for (let i = 0; i < 40; i++) writeSync(edit, randomBytes(SMALL), 0, SMALL, ((i * 397 + g * 13) % 16_384) * SMALL);
-      closeSync(edit);
-      const id = await captureDirectly(installation, volumeName(name), storeName('three'), threads);
-      if (g === 1) middle.push(id);
-    }
+  const narrow = await buildRepository(installation, 'narrow', 256);
+  return [narrow, await buildRepository(installation, 'wide', 2560)];
+}
+
+async function buildRepository(installation: Installation, name: string, mib: number): Promise<SnapshotId> {
+  const image = path.join(installation.folder, `${name}.img`);
+  const fd = openSync(image, 'w');
+  for (let i = 0; i < mib; i += 64) writeSync(fd, randomBytes(64 * MIB), 0, 64 * MIB, i * MIB);
+  closeSync(fd);
+  await installation.addVolume(name, image, ['three'], { extentBytes: SMALL });
+  const ids: SnapshotId[] = [];
+  for (let g = 0; g < 3; g++) {
+    const edit = openSync(image, 'r+');
+    for (let i = 0; i < 40; i++) writeSync(edit, randomBytes(SMALL), 0, SMALL, i * 397 * SMALL);
+    closeSync(edit);
+    ids.push((await installation.run('captureSnapshot', { volume: name })).result.snapshot);
   }
-  return [middle[0]!, middle[1]!];
+  return ids[1]!;
 }

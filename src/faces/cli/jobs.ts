@@ -6,6 +6,8 @@
  * start wrote; visibility is only eventually consistent and decides nothing.
  */
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import { HoldfastError } from '../../domain/errors.ts';
@@ -74,6 +76,23 @@ const ATTRIBUTES = {
 
 const IDS: { readonly [Kind in JobKind]: (input: JobInputs[Kind]) => string } = JOB_IDS;
 
+/** gRPC tries for the whole of its time although nobody listens; a plain connection knows at once, and knows why. */
+async function requireListener(address: string): Promise<void> {
+  const colon = address.lastIndexOf(':');
+  const socket = connect({
+    host: address.slice(0, colon).replaceAll(/[[\]]/g, ''),
+    port: Number(address.slice(colon + 1)),
+    timeout: CONNECT_WITHIN_MS,
+  });
+  try {
+    await once(socket, 'connect', { signal: AbortSignal.timeout(CONNECT_WITHIN_MS) });
+  } catch (cause) {
+    throw new HoldfastError('TEMPORAL_UNREACHABLE', `the Temporal server at ${address} does not answer`, { address }, cause);
+  } finally {
+    socket.destroy();
+  }
+}
+
 export async function connectJobs({ address, namespace }: { readonly address: string; readonly namespace: string }): Promise<JobClient> {
   const at = { address, namespace };
   const calling = async <T>(work: () => Promise<T>, job?: string): Promise<T> => {
@@ -83,10 +102,8 @@ export async function connectJobs({ address, namespace }: { readonly address: st
       throw translateCall(error, job === undefined ? at : { ...at, job });
     }
   };
-  const connection = await Connection.connect({ address, connectTimeout: CONNECT_WITHIN_MS }).catch((error: unknown) => {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new HoldfastError('TEMPORAL_UNREACHABLE', `the Temporal server at ${address} does not answer: ${reason}`, { address });
-  });
+  await requireListener(address);
+  const connection = await calling(() => Connection.connect({ address, connectTimeout: CONNECT_WITHIN_MS }));
   const client = new Client({ connection, namespace });
   const within = <T>(ms: number, work: () => Promise<T>): Promise<T> => connection.withDeadline(Date.now() + ms, work);
   const handleOf = (id: string, runId?: string): WorkflowHandle => client.workflow.getHandle(id, runId);

@@ -69,8 +69,7 @@ export async function openRescueStore(options: RescueOptions): Promise<RescueSto
   for (const name of names) {
     const inside = within(store, repositoryPrefix(name));
     try {
-      const repository = openCached(inside, await openRepositoryFormat(inside, secret), cacheDir, environment);
-      await repository.sync();
+      const repository = await openCached(inside, await openRepositoryFormat(inside, secret), cacheDir, environment);
       repositories.push({ name, repository });
     } catch (error) {
       if (!isHoldfastError(error)) throw error;

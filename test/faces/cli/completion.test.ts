@@ -1,0 +1,32 @@
+import { expect, test } from '@jest/globals';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { cli } from './run-cli.ts';
+
+const run = promisify(execFile);
+const script = async (shell: string): Promise<string> => (await cli(['completion', shell], { variables: {} })).out;
+
+/** What bash offers for words of which the last is being typed. */
+async function offered(...words: readonly string[]): Promise<readonly string[]> {
+  const typed = ['holdfast', ...words].map((word) => `'${word}'`).join(' ');
+  const line = `${await script('bash')}\nCOMP_WORDS=(${typed}); COMP_CWORD=${words.length}; _holdfast; printf '%s\\n' "\${COMPREPLY[@]}"`;
+  return (await run('bash', ['--norc', '-c', line], { cwd: '/' })).stdout.trim().split('\n');
+}
+
+test('bash offers commands, their commands and their options', async () => {
+  expect(await offered('sna')).toEqual(['snapshot']);
+  expect(await offered('snapshot', 'un')).toEqual(['undelete']);
+  expect(await offered('snapshot', 'create', 'db', '--allow-')).toEqual(['--allow-fuzzy', '--allow-shrink']);
+  expect(await offered('rescue', 'restore', '--store', '/x', '--diff')).toEqual(['--differences']);
+  expect(await offered('restore', 'db', '/et')).toEqual(['/etc']);
+});
+
+test('zsh and fish scripts name every command, and are sound for the shells that are here', async () => {
+  for (const shell of ['zsh', 'fish']) {
+    const text = await script(shell);
+    for (const word of ['snapshot', 'undelete', 'reconcile', 'allow-fuzzy']) expect(text).toContain(word);
+    await run(shell, ['-n', '-c', text]).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+  }
+});

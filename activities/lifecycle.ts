@@ -140,12 +140,12 @@ export const createLifecycleActivities = ({ home, threads }: ActivityParts) =>
       return await restorePart(repository, job.store, snapshot, job.target, subtree, compare, { threads, ...pulse });
     },
 
-    async endRestore(job: RestoreJob, sizeBytes: number, pin: string): Promise<void> {
-      await endRestore(await home.repository(job.store, job.repository), job.target, sizeBytes, pin);
+    async endRestore(job: RestoreJob, sizeBytes: number, pin: string): Promise<SnapshotId | null> {
+      return endRestore(await home.repository(job.store, job.repository), job.target, sizeBytes, pin);
     },
 
-    async releasePin(store: StoreName, repository: RepositoryName, pin: string): Promise<void> {
-      await releasePin(await home.repository(store, repository), pin);
+    async releasePin(store: StoreName, repository: RepositoryName, pin: string): Promise<SnapshotId | null> {
+      return releasePin(await home.repository(store, repository), pin);
     },
 
     async planVerify(input: VerifyInput): Promise<VerifyJob> {

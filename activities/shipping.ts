@@ -64,7 +64,7 @@ export const createShippingActivities = ({ home, threads }: ActivityParts) =>
       return await copyPart(home, plan, snapshot, subtree, claims, { threads, ...pulse });
     },
 
-    closeCopy: (plan: CopyPlan, pin: string): Promise<void> => closeCopy(home, plan, pin),
+    closeCopy: (plan: CopyPlan, pin: string): Promise<SnapshotId | null> => closeCopy(home, plan, pin),
   });
 
 export type ShippingActivities = ReturnType<typeof createShippingActivities>;

@@ -7,7 +7,7 @@ import type { CopyInput } from '../src/domain/job-inputs.ts';
 import { QUEUE_DATA, type CopyResult } from '../src/domain/jobs.ts';
 import type { OpenedCopy } from '../activities/shipping.ts';
 import { runJob, short, type Book } from './book.ts';
-import { committedRoot, PATIENT_MS, reclaimReleased, shipToAll } from './shipping.ts';
+import { committedRoot, PATIENT_MS, reclaimReleased, shipToAll, wakeDelete } from './shipping.ts';
 
 const data = proxyActivities<Activities>({
   taskQueue: QUEUE_DATA,
@@ -68,6 +68,10 @@ async function copy(input: CopyInput, book: Book): Promise<CopyResult> {
     return { volume: plan.volume, snapshot: plan.snapshot, root, readBytes: book.status.readBytes, stores };
   } finally {
     const { opened } = state;
-    if (opened !== null) await CancellationScope.nonCancellable(() => short.closeCopy(plan, opened.pin));
+    if (opened !== null)
+      await CancellationScope.nonCancellable(async () => {
+        const released = await short.closeCopy(plan, opened.pin);
+        if (released !== null) await wakeDelete(plan.from, released);
+      });
   }
 }

@@ -12,6 +12,7 @@ import type { DeleteJob } from '../activities/lifecycle.ts';
 import type { DeleteInput } from '../src/domain/job-inputs.ts';
 import { LOOK_AGAIN_SIGNAL, PURGE_UPDATE, UNDELETE_UPDATE, type DeleteResult } from '../src/domain/jobs.ts';
 import { runJob, short, type Book } from './book.ts';
+import { wakeDelete } from './shipping.ts';
 
 export const lookAgainSignal = defineSignal(LOOK_AGAIN_SIGNAL);
 export const purgeUpdate = defineUpdate<void>(PURGE_UPDATE);
@@ -66,6 +67,7 @@ async function remove(input: DeleteInput, book: Book): Promise<DeleteResult> {
     if (state.kind === 'due') {
       book.update({ state: 'running', phase: 'reclaiming' });
       const { reclaimed, freedBytes } = await short.reclaimDue(store, repository);
+      for (const other of reclaimed) if (other !== snapshot) await wakeDelete(store, other);
       if (reclaimed.includes(snapshot)) return result('reclaimed', freedBytes);
     }
     book.update({

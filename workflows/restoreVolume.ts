@@ -4,6 +4,7 @@ import type { Activities } from '../activities/index.ts';
 import type { RestoreInput } from '../src/domain/job-inputs.ts';
 import { hostQueue, type RestoreResult } from '../src/domain/jobs.ts';
 import { runJob, short, type Book } from './book.ts';
+import { wakeDelete } from './shipping.ts';
 
 export const restoreVolume = (input: RestoreInput): Promise<RestoreResult> =>
   runJob(
@@ -44,11 +45,15 @@ async function restore(input: RestoreInput, book: Book): Promise<RestoreResult> 
       writtenBytes += part.writtenBytes;
       book.update({ doneUnits: subtree + 1, readBytes });
     }
-    await brief.endRestore(job, snapshot.sizeBytes, pin);
+    const released = await brief.endRestore(job, snapshot.sizeBytes, pin);
+    if (released !== null) await wakeDelete(job.store, released);
     const { volume, store, target } = job;
     return { volume, store, snapshot: snapshot.id, target, sizeBytes: snapshot.sizeBytes, readBytes, writtenBytes, root: snapshot.root };
   } catch (error) {
-    await CancellationScope.nonCancellable(() => short.releasePin(job.store, job.repository, pin));
+    await CancellationScope.nonCancellable(async () => {
+      const released = await short.releasePin(job.store, job.repository, pin);
+      if (released !== null) await wakeDelete(job.store, released);
+    });
     throw error;
   }
 }

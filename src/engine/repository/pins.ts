@@ -16,8 +16,18 @@ export async function pinSnapshot(repository: Repository, pin: string, snapshot:
   });
 }
 
+/** Lifts a pin. Answers the snapshot that it held if that one is hidden: a delete may be waiting for it. */
+export async function liftPin(repository: Repository, pin: string): Promise<SnapshotId | null> {
+  let held: SnapshotId | null = null;
+  await repository.append((ledger) => {
+    held = ledger.pins.get(pin)?.snapshot ?? null;
+    return held === null ? null : { kind: 'UNPIN', pin };
+  });
+  return held !== null && repository.ledger().snapshots.get(held)?.hidden === true ? held : null;
+}
+
 export async function unpin(repository: Repository, pin: string): Promise<void> {
-  await repository.append((ledger) => (ledger.pins.has(pin) ? { kind: 'UNPIN', pin } : null));
+  await liftPin(repository, pin);
 }
 
 /** Lifts pins whose time has passed; their readers have died or stopped renewing. */

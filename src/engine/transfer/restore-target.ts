@@ -9,9 +9,10 @@ import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { HoldfastError } from '../../domain/errors.ts';
 import { MIB } from '../../domain/limits.ts';
-import { deviceBytes, punchHole } from '../../ground/libc/libc.ts';
+import { dataRanges, deviceBytes, punchHole } from '../../ground/libc/libc.ts';
 
-export type ExistingTarget = 'refuse' | 'replace' | 'keep';
+/** blank: taken if it holds no data, as an earlier try of the same restore left it; refused otherwise. */
+export type ExistingTarget = 'refuse' | 'replace' | 'keep' | 'blank';
 
 export interface RestoreTarget extends AsyncDisposable {
   readonly path: string;
@@ -48,9 +49,15 @@ async function openForWriting(path: string): Promise<{ readonly handle: FileHand
   }
 }
 
+const holdsData = (handle: FileHandle, sizeBytes: number): boolean => {
+  for (const range of dataRanges(handle.fd, 0, sizeBytes)) if (range.length > 0) return true;
+  return false;
+};
+
 async function prepare(path: string, handle: FileHandle, created: boolean, options: RestoreTargetOptions): Promise<boolean> {
   const stats = await handle.stat();
   if (!created && options.existing === 'refuse') throw exists(path);
+  if (!created && options.existing === 'blank' && !stats.isBlockDevice() && holdsData(handle, stats.size)) throw exists(path);
   if (stats.isBlockDevice()) {
     const room = deviceBytes(handle.fd) ?? 0;
     if (room < options.sizeBytes)

@@ -9,7 +9,7 @@ import { HoldfastError } from '../../domain/errors.ts';
 import type { SnapshotId, VolumeName } from '../../domain/ids.ts';
 import { PIN_MS_DEFAULT } from '../../domain/limits.ts';
 import type { Snapshot } from '../../engine/repository/ledger.ts';
-import { pinSnapshot, unpin } from '../../engine/repository/pins.ts';
+import { liftPin, pinSnapshot, unpin } from '../../engine/repository/pins.ts';
 import type { Repository } from '../../engine/repository/repository.ts';
 import { findSnapshot, newestVisible, subtreeCount, transferReader, valuesOf } from '../../engine/repository/transfer-reader.ts';
 import type { OnProgress } from '../../engine/transfer/progress.ts';
@@ -34,11 +34,13 @@ export interface RestoreRequest {
   readonly mode: RestoreMode;
   /** Names the pin: the same for all attempts of one restore. */
   readonly owner: string;
-  /** An earlier attempt of this restore has prepared the target already. */
+  /** An earlier attempt of this restore may have prepared the target already. */
   readonly again: boolean;
 }
 
 const EXISTING: Readonly<Record<RestoreMode, ExistingTarget>> = { create: 'refuse', overwrite: 'replace', differences: 'keep' };
+/** Another try of the same restore: the file may be its own, but for `create` only while it is as the try before left it, without data. */
+const EXISTING_AGAIN: Readonly<Record<RestoreMode, ExistingTarget>> = { create: 'blank', overwrite: 'keep', differences: 'keep' };
 
 export async function beginRestore(repository: Repository, request: RestoreRequest): Promise<BegunRestore> {
   await repository.sync();
@@ -47,7 +49,10 @@ export async function beginRestore(repository: Repository, request: RestoreReque
   const pin = `restore.${request.owner}`;
   await pinSnapshot(repository, pin, snapshot.id, repository.environment.nowMs() + PIN_MS_DEFAULT, `restored to ${target}`.slice(0, 200));
   try {
-    await using opened = await openRestoreTarget(target, { sizeBytes: snapshot.sizeBytes, existing: again ? 'keep' : EXISTING[mode] });
+    await using opened = await openRestoreTarget(target, {
+      sizeBytes: snapshot.sizeBytes,
+      existing: (again ? EXISTING_AGAIN : EXISTING)[mode],
+    });
     return { snapshot, subtrees: subtreeCount(snapshot.sizeBytes, snapshot.extentBytes), pin, fresh: opened.fresh && !again };
   } catch (error) {
     await unpin(repository, pin);
@@ -94,11 +99,11 @@ export async function restorePart(
   return { subtree, extents: result.extents, readBytes: result.gotBytes, writtenBytes: result.writtenBytes };
 }
 
-/** Makes the target durable and lifts the pin. */
-export async function endRestore(repository: Repository, target: string, sizeBytes: number, pin: string): Promise<void> {
+/** Makes the target durable and lifts the pin; answers the snapshot if it is hidden and may now be due. */
+export async function endRestore(repository: Repository, target: string, sizeBytes: number, pin: string): Promise<SnapshotId | null> {
   await using opened = await openRestoreTarget(target, { sizeBytes, existing: 'keep' });
   await opened.sync();
-  await unpin(repository, pin);
+  return liftPin(repository, pin);
 }
 
-export const releasePin = (repository: Repository, pin: string): Promise<void> => unpin(repository, pin);
+export const releasePin = (repository: Repository, pin: string): Promise<SnapshotId | null> => liftPin(repository, pin);

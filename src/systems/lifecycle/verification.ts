@@ -54,6 +54,7 @@ export async function verifyPart(
   options: VerifyOptions,
 ): Promise<VerifiedPart> {
   const { depth, seed } = options;
+  await repository.relook();
   const damaged = new Map<string, Damage>();
   let values = 0;
   const note = (object: string, fingerprint: string, extents: readonly number[]): void => {

@@ -16,7 +16,7 @@ import type { Failure } from '../../domain/jobs.ts';
 import type { Home } from '../../engine/catalog/home.ts';
 import type { Snapshot } from '../../engine/repository/ledger.ts';
 import { readLocation } from '../../engine/repository/location.ts';
-import { pinSnapshot, unpin } from '../../engine/repository/pins.ts';
+import { liftPin, pinSnapshot } from '../../engine/repository/pins.ts';
 import { findSnapshot, subtreeCount, subtreeRange, transferReader } from '../../engine/repository/transfer-reader.ts';
 import type { Repository } from '../../engine/repository/repository.ts';
 import { copySubtree } from '../../engine/transfer/copy.ts';
@@ -45,7 +45,21 @@ export async function openCopy(home: Home, plan: CopyPlan, by: Attempt): Promise
       largest = Math.max(largest, base?.sizeBytes ?? 0);
     },
   });
-  return { snapshot, subtrees: subtreeCount(largest, snapshot.extentBytes), pin, destinations };
+  return {
+    snapshot,
+    subtrees: subtreeCount(largest, snapshot.extentBytes),
+    pin,
+    destinations: await Promise.all(destinations.map((one) => stillThere(home, plan, one))),
+  };
+}
+
+/** A target that had the snapshot and reclaimed it has it no more, and never will: ids are not used twice. */
+async function stillThere(home: Home, plan: CopyPlan, destination: OpenedDestination): Promise<OpenedDestination> {
+  if (destination.kind !== 'committed') return destination;
+  const { store } = destination;
+  const repository = await home.repository(store, plan.repository);
+  if (repository.ledger().snapshots.has(plan.snapshot)) return destination;
+  return { kind: 'failed', store, failure: { code: 'SNAPSHOT_GONE', message: `${store} had ${plan.snapshot} and has reclaimed it` } };
 }
 
 export interface CopiedPart {
@@ -121,6 +135,7 @@ async function* changesOf(
   yield* [...changes.values()].sort((a, b) => a.extent - b.extent);
 }
 
-export async function closeCopy(home: Home, plan: CopyPlan, pin: string): Promise<void> {
-  await unpin(await home.repository(plan.from, plan.repository), pin);
+/** Lifts the pin; answers the snapshot if it is hidden and may now be due. */
+export async function closeCopy(home: Home, plan: CopyPlan, pin: string): Promise<SnapshotId | null> {
+  return liftPin(await home.repository(plan.from, plan.repository), pin);
 }

@@ -17,6 +17,7 @@ import { resolvePassphrase } from '../../ground/sealing/passphrase.ts';
 import { ensureRepository, openRepositoryFormat, readHeader, type UnlockedRepository } from '../repository/format.ts';
 import type { Environment } from '../repository/environment.ts';
 import { openRepository, type Repository } from '../repository/repository.ts';
+import { isSalvageable, openSalvage } from '../repository/salvage.ts';
 import { openSqliteTable } from '../repository/sqlite-table.ts';
 import { findStore, openCatalog, repositoryKey, type Catalog, type StoreRecord } from './catalog.ts';
 
@@ -64,11 +65,24 @@ export const openStoreOf = (record: StoreRecord, options: HomeOptions): Promise<
     ...(options.durability ? { durability: options.durability } : {}),
   });
 
-/** Opens a repository in a store with its table cached below `cacheDir`. */
-export function openCached(store: ObjectStore, unlocked: UnlockedRepository, cacheDir: string, environment: Environment): Repository {
+/** Opens a repository with its table cached below `cacheDir`, synced; one that is damaged, for reading only. */
+export async function openCached(
+  store: ObjectStore,
+  unlocked: UnlockedRepository,
+  cacheDir: string,
+  environment: Environment,
+): Promise<Repository> {
   mkdirSync(cacheDir, { recursive: true, mode: 0o700 });
   const table = openSqliteTable(join(cacheDir, `${unlocked.header.id}.sqlite`));
-  return openRepository({ store, key: unlocked.key, table, environment });
+  const parts = { store, key: unlocked.key, table, environment };
+  const repository = openRepository(parts);
+  try {
+    await repository.sync();
+    return repository;
+  } catch (error) {
+    if (!isSalvageable(error)) throw error;
+    return openSalvage(parts, error);
+  }
 }
 
 export async function openHome(options: HomeOptions): Promise<Home> {
@@ -113,9 +127,7 @@ export async function openHome(options: HomeOptions): Promise<Home> {
         : await openRepositoryFormat(inside, secret, expected);
     if (expected === undefined)
       await catalog.append(() => ({ kind: 'REPOSITORY_SEEN', store: storeName, repository: name, id: opened.header.id }));
-    const repository = openCached(inside, opened, options.cacheDir, environment);
-    await repository.sync();
-    return repository;
+    return openCached(inside, opened, options.cacheDir, environment);
   };
 
   return {
@@ -128,8 +140,12 @@ export async function openHome(options: HomeOptions): Promise<Home> {
       const known = repositories.get(key);
       if (known) {
         const repository = await known;
-        await repository.sync();
-        return repository;
+        try {
+          await repository.sync();
+          return repository;
+        } catch (error) {
+          if (!isSalvageable(error)) throw error;
+        }
       }
       const opening = openNamed(storeName, name, create);
       repositories.set(key, opening);

@@ -8,7 +8,7 @@
  * The newest two are kept. Change objects that the newest made unnecessary may then be swept.
  */
 import { z } from 'zod';
-import { HoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import { CHECKPOINT_PART_ROWS, CHECKPOINT_RECORDS, CHECKPOINT_TAIL_SHARE } from '../../domain/limits.ts';
 import { openEnvelope, sealEnvelope, type SealingKey } from '../../ground/sealing/envelope.ts';
 import { listAll, type ObjectStore } from '../../ground/stores/object-store.ts';
@@ -39,18 +39,33 @@ const PACK = 32;
 /** A pack takes 32 bytes, so 16 MB a part. */
 const PACKS_A_PART = 524_288;
 
-/** The newest manifest, or null. Older ones are only looked at when the newest does not open. */
-export async function newestCheckpoint(store: ObjectStore, key: SealingKey): Promise<Checkpoint | null> {
-  for (;;) {
-    const [newest] = await store.list('checkpoint/', { limit: 1 });
-    if (!newest) return null;
-    const stored = await store.get(newest.name);
+/** Manifests that open, newest first. One that does not is passed over: an older one, or the log itself, says the same. */
+export async function* checkpoints(store: ObjectStore, key: SealingKey): AsyncGenerator<Checkpoint> {
+  for (const { name } of await store.list('checkpoint/')) {
+    const stored = await store.get(name);
     if (stored === null) continue;
-    const parsed = manifestSchema.safeParse(JSON.parse(openEnvelope(key, newest.name, stored).toString('utf8')));
-    if (!parsed.success)
-      throw new HoldfastError('RECORD_INVALID', `${newest.name}: ${z.prettifyError(parsed.error)}`, { object: newest.name });
-    return parsed.data;
+    const checkpoint = openManifest(key, name, stored);
+    if (checkpoint !== null) yield checkpoint;
   }
+}
+
+function openManifest(key: SealingKey, name: string, stored: Buffer): Checkpoint | null {
+  try {
+    const raw: unknown = JSON.parse(openEnvelope(key, name, stored).toString('utf8'));
+    const version = z.object({ version: z.int() }).safeParse(raw);
+    if (version.success && version.data.version > 1)
+      throw new HoldfastError('UPGRADE_REQUIRED', `${name} has format ${version.data.version}`, { object: name });
+    return manifestSchema.safeParse(raw).data ?? null;
+  } catch (error) {
+    if (isHoldfastError(error, 'DAMAGED') || error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+/** The newest manifest that opens, or null. */
+export async function newestCheckpoint(store: ObjectStore, key: SealingKey): Promise<Checkpoint | null> {
+  for await (const checkpoint of checkpoints(store, key)) return checkpoint;
+  return null;
 }
 
 /** Puts a checkpoint in the table's place and returns its ledger. The table shows nothing of it before it is whole. */
@@ -83,6 +98,7 @@ export function checkpointDue(ledger: Ledger, newest: Checkpoint | null, rows: n
 export async function writeCheckpoint(repository: Repository): Promise<number> {
   const { store, key, table, environment } = repository;
   const ledger = repository.ledger();
+  if (ledger.n === 0) return 0;
   const attempt = environment.random(4).readUInt32BE(0);
   let index = 0;
   const put = async (plain: Buffer, rows: number): Promise<PartRef> => {

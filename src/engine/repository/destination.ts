@@ -221,7 +221,7 @@ async function* adoptedPacks(
 
 /** The directory of a pack, or null when the pack is gone. */
 export async function readDirectory(
-  repository: Repository,
+  repository: Pick<Repository, 'store' | 'key'>,
   name: string,
   sizeBytes: number,
   signal?: AbortSignal,

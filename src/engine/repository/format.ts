@@ -83,6 +83,9 @@ export async function ensureRepository(
   const header = await readHeader(store);
   if (header === null) throw new HoldfastError('STORE_UNFIT', 'the store does not show what was just put', { object: REPOSITORY_OBJECT });
   if ((await newestSlot(store)) === null) {
+    const [begun] = await store.list('log/', { limit: 1 });
+    if (begun !== undefined)
+      throw new HoldfastError('OBJECT_MISSING', 'the key slots of the repository are gone, though its log is there', { object: 'keys/' });
     const slot = await wrapDataKey(options.random(32), Buffer.from(header.id, 'hex'), passphrase, options.random, options.scryptN);
     await store.put(keyName(1), encode(slot), { ifAbsent: true });
   }

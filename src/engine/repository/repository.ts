@@ -13,7 +13,7 @@ import { createCommitter, type Committer, type Plan } from '../log/committer.ts'
 import { createLog, type StoredRecord } from '../log/log.ts';
 import type { ReadNode } from '../map/walk.ts';
 import { createChangeStore, type ChangeStore, type FetchedChange } from './change-io.ts';
-import { newestCheckpoint, loadCheckpoint } from './checkpoint.ts';
+import { checkpoints, loadCheckpoint } from './checkpoint.ts';
 import { ENTRY_KINDS, entrySchema, type Entry } from './entries.ts';
 import type { Environment } from './environment.ts';
 import { foldRecords } from './fold.ts';
@@ -46,6 +46,8 @@ export interface Repository {
   readonly readNode: ReadNode;
   /** Where a value lies, as of the last sync. */
   locate(fingerprint: Buffer): Location | null;
+  /** Looks again where values lie: after a 404, and before the table is believed. */
+  relook(): Promise<unknown>;
   /** Whether the table is that of the first n records now; a cache that is shared moves under this process. */
   standsAt(n: number): boolean;
   /** Packs that lost their last live value in records folded here since the last call. */
@@ -106,26 +108,35 @@ export function openRepository(parts: RepositoryParts): Repository {
     return restart(0);
   };
 
-  /** Starts from the newest checkpoint, which must stand at `least` or beyond; 0: from the beginning if there is none. */
+  /**
+   * Starts from the newest checkpoint that can be read and stands at `least` or beyond; 0: from the beginning if there is
+   * none. A part that is gone may mean that newer checkpoints were written meanwhile: then those are tried.
+   */
   const restart = async (least: number): Promise<Ledger> => {
-    for (let failed = 0; ;) {
-      const newest = await newestCheckpoint(store, key);
-      const n = newest?.n ?? 0;
-      if (n < least)
+    for (let tried = -1; ;) {
+      let newest = 0;
+      let cause: unknown;
+      for await (const checkpoint of checkpoints(store, key)) {
+        newest ||= checkpoint.n;
+        if (checkpoint.n < least || newest === tried) break;
+        try {
+          return await loadCheckpoint(store, key, checkpoint, table);
+        } catch (error) {
+          if (!isHoldfastError(error, 'DAMAGED', 'OBJECT_MISSING')) throw error;
+          environment.alarm('a checkpoint cannot be read and is passed over', { n: checkpoint.n, code: error.code });
+          cause = error;
+        }
+      }
+      if (cause !== undefined) {
+        tried = newest;
+        continue;
+      }
+      if (least > 0)
         throw new HoldfastError('OBJECT_MISSING', `a change that the log names from record ${least} on is not in the store`, {
           seq: least,
         });
-      if (newest === null) {
-        table.loader().finish(emptyLedger());
-        return emptyLedger();
-      }
-      try {
-        return await loadCheckpoint(store, key, newest, table);
-      } catch (error) {
-        // Two newer checkpoints while this one was read: its parts may go. The same one again: they are lost.
-        if (!isHoldfastError(error, 'OBJECT_MISSING') || failed === n) throw error;
-        failed = n;
-      }
+      table.loader().finish(emptyLedger());
+      return emptyLedger();
     }
   };
 
@@ -170,14 +181,27 @@ export function openRepository(parts: RepositoryParts): Repository {
     }
   };
 
+  /** A record that is missing below the head: nothing may be put in its place. Asked once, when the log is first followed. */
+  const refuseGap = async (n: number): Promise<void> => {
+    const [beyond] = await store.list('log/', { after: logName(n), limit: 1 });
+    if (beyond === undefined || beyond.name === logName(n + 1) || (await log.read(n + 1)) !== null) return;
+    throw new HoldfastError('OBJECT_MISSING', `${logName(n + 1)} is not in the store, though ${beyond.name} is`, {
+      object: logName(n + 1),
+    });
+  };
+
   /** Reads to the head, from where this process stands, or from where another one has brought the cache that they share. */
   const follow = async (): Promise<Ledger> => {
+    const first = ledger === null;
     let at = whole && ledger !== null && standsAt(ledger.n) ? ledger : await begin();
     for (;;) {
       whole = true;
       ledger = at;
       const records = await readAhead(at.n);
-      if (records.length === 0) return at;
+      if (records.length === 0) {
+        if (first) await refuseGap(at.n);
+        return at;
+      }
       checkChain(at, records);
       at = (await fold(at, records)) ?? (await restart(at.n + 1));
     }
@@ -269,6 +293,7 @@ export function openRepository(parts: RepositoryParts): Repository {
       if (!whole || current().n < (seq ?? 0)) await sync();
       return seq;
     },
+    relook: sync,
     standsAt,
     readNode: values.readNode,
     locate,

@@ -21,7 +21,7 @@ export function transferReader(repository: Repository, store: string): ValueRead
     },
     read: (name, range, signal) => repository.store.get(name, { range, ...(signal ? { signal } : {}) }),
     async locate(fingerprint) {
-      await repository.sync();
+      await repository.relook();
       return repository.locate(fingerprint);
     },
   };
@@ -34,13 +34,22 @@ export const subtreeCount = (sizeBytes: number, extentBytes: number): number =>
   Math.max(1, Math.ceil(sizeBytes / (extentBytes * SUBTREE_EXTENTS)));
 
 /** The extents of a snapshot that are not zeros, in one subtree; with `since`, those that differ from that snapshot's. */
-export async function* valuesOf(repository: Repository, snapshot: Snapshot, subtree: number, since: Snapshot | null = null): AsyncGenerator<PlacedValue> {
+export async function* valuesOf(
+  repository: Repository,
+  snapshot: Snapshot,
+  subtree: number,
+  since: Snapshot | null = null,
+): AsyncGenerator<PlacedValue> {
   const root = mapRoot(snapshot.root, snapshot.rootLocation);
   const { readNode } = repository;
   if (since !== null) {
     for await (const change of diffMaps(mapRoot(since.root, since.rootLocation), root, readNode, readNode, subtreeRange(subtree)))
       if (change.level === 0 && !isAbsent(change.new))
-        yield { extent: change.index, fingerprint: change.new, location: change.location === null ? null : readLocation(change.location, 0) };
+        yield {
+          extent: change.index,
+          fingerprint: change.new,
+          location: change.location === null ? null : readLocation(change.location, 0),
+        };
     return;
   }
   for await (const value of walkMap(root, readNode, subtreeRange(subtree)))

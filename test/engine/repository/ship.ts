@@ -9,7 +9,7 @@ import { directoryBytes, PACK_HEADER, sealDirectory, type PackEntry } from '../.
 import type { Repository } from '../../../src/engine/repository/repository.ts';
 import { ABSENT, childOf, fingerprintOf } from '../../../src/engine/map/node.ts';
 import type { Destination, ExtentChange, PackSize, SubtreeReceipt } from '../../../src/engine/transfer/contract.ts';
-import { encodeBody, sealBlob } from '../../../src/ground/sealing/blob.ts';
+import { BLOB_OVERHEAD, encodeBody, sealBlob } from '../../../src/ground/sealing/blob.ts';
 
 /** Content of an extent that stands for a small number; 0 is zeros. */
 export const extentOf = (value: number): Buffer => {
@@ -17,7 +17,13 @@ export const extentOf = (value: number): Buffer => {
   if (value > 0) bytes.fill(`value ${value};`);
   return bytes;
 };
-export const fingerprintOfValue = (value: number): Buffer => (value === 0 ? ABSENT : fingerprintOf(extentOf(value)));
+
+const fingerprints = new Map<number, Buffer>([[0, ABSENT]]);
+export function fingerprintOfValue(value: number): Buffer {
+  const known = fingerprints.get(value) ?? fingerprintOf(extentOf(value));
+  fingerprints.set(value, known);
+  return known;
+}
 
 /** Extent number -> value; absent is zero. */
 export type Content = ReadonlyMap<number, number>;
@@ -60,7 +66,7 @@ async function putPack(
   packs: Map<string, PackSize>,
 ): Promise<void> {
   const pack = destination.beginPack(subtree);
-  const bytes = Buffer.alloc(1 << 20);
+  const bytes = Buffer.alloc(PACK_HEADER.length + values.length * (EXTENT_BYTES_MIN + BLOB_OVERHEAD));
   bytes.set(PACK_HEADER);
   let end = PACK_HEADER.length;
   const entries: PackEntry[] = [];

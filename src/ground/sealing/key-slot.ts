@@ -31,7 +31,12 @@ export type KeySlot = z.infer<typeof keySlotSchema>;
 
 const derive = promisify<string, Buffer, number, { N: number; r: number; p: number; maxmem: number }, Buffer>(scrypt);
 const wrappingKey = (passphrase: string, kdf: KeySlot['kdf']): Promise<Buffer> =>
-  derive(passphrase.normalize('NFC'), Buffer.from(kdf.salt, 'hex'), 32, { N: kdf.n, r: kdf.r, p: kdf.p, maxmem: 256 * kdf.n * kdf.r });
+  derive(passphrase.normalize('NFC'), Buffer.from(kdf.salt, 'hex'), 32, {
+    N: kdf.n,
+    r: kdf.r,
+    p: kdf.p,
+    maxmem: 256 * kdf.n * kdf.r + 2 ** 20,
+  });
 
 /** Cost of a guess: 128 N r = 64 MiB. Tests may pass a smaller one. */
 export const SCRYPT_N_DEFAULT = 2 ** 16;

@@ -2,8 +2,10 @@
  * How fast the pipeline alone is: ship to one and three folder stores, restore, beside the prototype of the same work.
  *
  *     npx node bench/pipeline.ts [--folder /tmp/hf-bench] [--rounds 3] [--threads 2] [--image ext4|rows] [--sync]
+ *                                [--no-prototype]
  *
- * Page cache warm, medians, ratios: the machine is shared. Destinations here have no log, no map and no index; what those
+ * Page cache warm, medians, ratios: the machine is shared. CPU seconds tell what is the pipeline's own and what is waiting for
+ * the disk; kernel seconds grow by what a virtual machine pays for memory that its host had taken back. Destinations here have no log, no map and no index; what those
  * cost is for bench/volumes. Without --sync neither the prototype nor the stores wait for the disk.
  */
 import { randomBytes } from 'node:crypto';
@@ -31,6 +33,7 @@ const MIB = 1024 * 1024;
 
 const { values: options } = parseArgs({
   options: {
+    'no-prototype': { type: 'boolean', default: false },
     folder: { type: 'string', default: '/tmp/hf-bench' },
     rounds: { type: 'string', default: '3' },
     threads: { type: 'string', default: String(availableParallelism()) },
@@ -42,6 +45,7 @@ const threadCount = Number(options.threads);
 
 class BenchRepository implements Destination, ValueReader {
   readonly codec = 'zstd-1';
+  readonly handsOver = true;
   readonly shipped: ShippedSubtree[] = [];
   readonly store: string;
   readonly #objects;
@@ -89,10 +93,18 @@ class BenchRepository implements Destination, ValueReader {
   }
 }
 
-const timed = async (run: () => Promise<unknown>): Promise<number> => {
-  const started = performance.now();
+/** Seconds of the clock, and of all threads in user code and in the kernel. */
+interface Cost {
+  readonly wall: number;
+  readonly user: number;
+  readonly kernel: number;
+}
+
+const timed = async (run: () => Promise<unknown>): Promise<Cost> => {
+  const [started, cpu] = [performance.now(), process.cpuUsage()];
   await run();
-  return (performance.now() - started) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  return { wall: (performance.now() - started) / 1000, user: user / 1e6, kernel: system / 1e6 };
 };
 const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN;
 
@@ -110,16 +122,16 @@ async function ship(image: string, repositories: readonly BenchRepository[], thr
   return source.readBytes;
 }
 
-async function round(image: string, folder: string, threads: Threads, into: Map<string, number[]>): Promise<void> {
-  const note = (name: string, seconds: number): void => {
-    into.set(name, [...(into.get(name) ?? []), seconds]);
+async function round(image: string, folder: string, threads: Threads, into: Map<string, Cost[]>): Promise<void> {
+  const note = (name: string, cost: Cost): void => {
+    into.set(name, [...(into.get(name) ?? []), cost]);
   };
   const fresh = (name: string): string => {
     rmSync(path.join(folder, name), { recursive: true, force: true });
     mkdirSync(path.join(folder, name), { recursive: true });
     return path.join(folder, name);
   };
-  note('prototype', await runPrototype(image, path.join(folder, 'prototype'), threadCount));
+  if (!options['no-prototype']) note('prototype', await timed(() => runPrototype(image, path.join(folder, 'prototype'), threadCount)));
   const one = new BenchRepository(fresh('one'));
   note('one store', await timed(() => ship(image, [one], threads)));
   const three = ['a', 'b', 'c'].map((name) => new BenchRepository(fresh(name)));
@@ -143,19 +155,21 @@ async function main(): Promise<void> {
   ];
   await using threads = new Threads({ count: threadCount });
   for (const image of images) {
-    const results = new Map<string, number[]>();
+    const results = new Map<string, Cost[]>();
     for (let i = 0; i < Number(options.rounds); i++) await round(image, options.folder, threads, results);
-    const base = median(results.get('prototype') ?? []);
-    const one = median(results.get('one store') ?? []);
-    console.log(`${path.basename(image)}, ${threadCount} threads, ${options.sync ? 'synced' : 'not synced'}`);
-    for (const [name, seconds] of results) {
-      const s = median(seconds);
-      const rate = statSync(image).size / MIB / s;
-      console.log(
-        `  ${name.padEnd(24)} ${s.toFixed(2).padStart(6)} s ${rate.toFixed(0).padStart(6)} MiB/s   ${(s / base).toFixed(2)} of prototype   ${(s / one).toFixed(2)} of one store`,
-      );
+    const of = (name: string, part: keyof Cost): number => median((results.get(name) ?? []).map((cost) => cost[part]));
+    console.log(
+      `${path.basename(image)}, ${threadCount} threads, ${options.sync ? 'synced' : 'not synced'}; CPU is user and kernel seconds`,
+    );
+    for (const name of results.keys()) {
+      const wall = of(name, 'wall');
+      const rate = statSync(image).size / MIB / wall;
+      const ratios = `${(wall / of('prototype', 'wall')).toFixed(2)} of prototype  ${(wall / of('one store', 'wall')).toFixed(2)} of one store`;
+      const cpu = `CPU ${of(name, 'user').toFixed(2)} + ${of(name, 'kernel').toFixed(2)}`;
+      console.log(`  ${name.padEnd(23)} ${wall.toFixed(2).padStart(6)} s ${rate.toFixed(0).padStart(6)} MiB/s  ${ratios}  ${cpu}`);
     }
   }
+  // Of this process: the prototype's threads count, too, unless it is left out.
   console.log(`peak memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB`);
 }
 

@@ -11,7 +11,7 @@
  * that is the whole of the back-pressure. A crash loses what is open or in flight: one pack a lane, and at most as many
  * in flight as there are threads.
  */
-import { MIB } from '../../domain/limits.ts';
+import { MIB, PACK_BYTES_MAX } from '../../domain/limits.ts';
 import { BLOB_OVERHEAD } from '../../ground/sealing/blob.ts';
 import type { Reservation } from '../../ground/threads/buffers.ts';
 import { Permits } from '../../ground/threads/permits.ts';
@@ -53,7 +53,7 @@ interface Sending {
 export interface LaneCounts {
   readonly lanes: number;
   readonly flights: number;
-  /** What a pack's buffer holds; at most PACK_BYTES_MAX. */
+  /** What is put into a pack; at most PACK_BYTES_MAX. */
   readonly packBytes: number;
 }
 
@@ -169,7 +169,8 @@ export class PackLanes {
       if (recipient.failure === null) throw error;
       return null;
     }
-    const buffer = this.#deps.reservation.take(this.#deps.counts.packBytes);
+    // One size for all jobs, so that buffers can be used again; what lies past packBytes is never touched and takes no memory.
+    const buffer = this.#deps.reservation.take(PACK_BYTES_MAX);
     Buffer.from(buffer).set(PACK_HEADER);
     const filling: Filling = { open: recipient.destination.beginPack(recipient.subtree), buffer, entries: [], end: PACK_HEADER.length };
     lane.set(recipient, filling);

@@ -5,7 +5,8 @@
  * over all jobs stays under the capacity, no job waits for another half-way, and two jobs cannot each hold what the other
  * lacks. A reservation above the capacity is admitted when nothing else runs: it is the job's own bound that holds then.
  *
- * Buffers are kept, not dropped: touching fresh memory costs a quarter of the speed of copying into used memory, and
+ * Buffers are kept, not dropped, and come in two sizes only (slots and packs), so that there are never more than the largest
+ * jobs held of each: touching fresh memory costs a quarter of the speed of copying into used memory, and
  * nothing tells the garbage collector how much hangs on a SharedArrayBuffer.
  */
 export interface Reservation extends Disposable {
@@ -73,19 +74,8 @@ export class BufferPool {
     this.#free.set(bytes, free);
     const kept = free.pop();
     if (kept !== undefined) return kept;
-    this.#makeRoom(bytes);
     this.#allocatedBytes += bytes;
     return new SharedArrayBuffer(bytes);
-  }
-
-  /** Lets go of idle buffers of other sizes when a new one would pass the capacity. */
-  #makeRoom(bytes: number): void {
-    for (const [size, free] of this.#free) {
-      while (size !== bytes && free.length > 0 && this.#allocatedBytes + bytes > this.capacityBytes) {
-        free.pop();
-        this.#allocatedBytes -= size;
-      }
-    }
   }
 
   #turn(bytes: number, signal?: AbortSignal): Promise<void> {

@@ -64,7 +64,7 @@ export function openTask(task: OpenTask): OpenResult {
     plainBytes += plain.length;
     if (task.target === null) return;
     for (const offset of blob.targets) {
-      const part = plain.subarray(0, Math.min(plain.length, task.target.sizeBytes - offset));
+      const part = plain.subarray(0, Math.max(0, Math.min(plain.length, task.target.sizeBytes - offset)));
       writeFully(task.target.fd, part, offset);
       writtenBytes += part.length;
     }

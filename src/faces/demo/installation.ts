@@ -1,0 +1,166 @@
+/**
+ * The installation that the demo runs on: a Temporal server and two workers, all processes of this session on free loopback
+ * ports, ended with it however it ends; and the environment of every command that talks to them.
+ *
+ * Secrets are made for the one run and travel in the environment: one passphrase for the catalog and one for each store, so
+ * that a store is restored with its own address and its own passphrase and nothing else.
+ */
+import { readFile, rename } from 'node:fs/promises';
+import path from 'node:path';
+import { HoldfastError } from '../../domain/errors.ts';
+import { workerArguments, type WorkerRole } from '../cli/worker-entry.ts';
+import { ensureTemporal } from '../stack/components.ts';
+import { readStackEnvironment, type StackEnvironment } from '../stack/environment.ts';
+import type { Progress } from '../stack/progress.ts';
+import { ServerProcess } from '../stack/server-process.ts';
+import { startTemporal, type RunningTemporal } from '../stack/temporal.ts';
+import { STORES, type DemoFolder, type DemoStore } from './demo-folder.ts';
+
+type Variables = Readonly<Record<string, string | undefined>>;
+
+export const VOLUME = 'volume';
+export const HOST = 'demo';
+
+const READY_WITHIN_MS = 60_000;
+
+export const passphraseVariable = (store: DemoStore): string => `${store.toUpperCase()}_PASSPHRASE`;
+export const storeUrl = (folder: DemoFolder, store: DemoStore): string => `file://${folder.store(store)}`;
+
+export interface InstallationOptions {
+  readonly folder: DemoFolder;
+  readonly variables: Variables;
+  readonly ui: boolean;
+  readonly secret: () => string;
+  readonly progress: Progress;
+}
+
+export class Installation implements AsyncDisposable {
+  readonly stack: StackEnvironment;
+  readonly secrets: Readonly<Record<string, string>>;
+  readonly #options: InstallationOptions;
+  #temporal: RunningTemporal | null = null;
+  readonly #workers = new Map<WorkerRole, ServerProcess>();
+  #started = 0;
+
+  constructor(options: InstallationOptions) {
+    this.#options = options;
+    this.stack = readStackEnvironment(options.variables);
+    this.secrets = Object.fromEntries(['HOLDFAST_PASSPHRASE', ...STORES.map(passphraseVariable)].map((name) => [name, options.secret()]));
+  }
+
+  get temporal(): RunningTemporal {
+    if (this.#temporal === null) throw new HoldfastError('INTERNAL', 'the demo asks for a Temporal server that it has not started');
+    return this.#temporal;
+  }
+
+  /** What a machine has that knows nothing of Holdfast; its home is empty. */
+  get bareVariables(): Variables {
+    const { variables, folder } = this.#options;
+    const foreign = Object.entries(variables).filter(([name]) => !/^(HOLDFAST|TEMPORAL|AWS)_/.test(name));
+    return { ...Object.fromEntries(foreign), HOME: folder.inside('nobody'), HOLDFAST_HOME: folder.inside('nobody') };
+  }
+
+  /** Of commands and workers. */
+  get variables(): Variables {
+    return { ...this.bareVariables, ...this.secrets, ...this.settings };
+  }
+
+  /** What they need beside the secrets. */
+  get settings(): Readonly<Record<string, string>> {
+    return {
+      HOLDFAST_HOME: this.#options.folder.home,
+      HOLDFAST_HOST: HOST,
+      ...(this.#temporal === null
+        ? {}
+        : { HOLDFAST_TEMPORAL_ADDRESS: this.#temporal.address, HOLDFAST_TEMPORAL_NAMESPACE: this.#temporal.namespace }),
+    };
+  }
+
+  async startTemporal(): Promise<void> {
+    const { folder, ui, progress } = this.#options;
+    this.#temporal = await startTemporal(
+      {
+        namespace: 'holdfast',
+        dataFile: folder.temporalData,
+        logFile: path.join(folder.logs, 'temporal.log'),
+        ...(ui ? { ui: 'free' } : {}),
+      },
+      { environment: this.stack, progress },
+    );
+  }
+
+  async stopTemporal(): Promise<void> {
+    await this.#temporal?.stop();
+    this.#temporal = null;
+  }
+
+  /** Temporal's own command: what a sceptic asks. */
+  async temporalCommand(): Promise<string> {
+    return (await ensureTemporal({ environment: this.stack, progress: this.#options.progress })).path;
+  }
+
+  /** Takes the server's data from it; what it held can be looked at in the file that is named. */
+  async wipeTemporal(): Promise<string> {
+    await this.stopTemporal();
+    const { temporalData } = this.#options.folder;
+    const before = `${temporalData}.before-the-wipe`;
+    for (const suffix of ['', '-wal', '-shm'])
+      await rename(temporalData + suffix, before + suffix).catch((error: unknown) => {
+        if (suffix === '' || !(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+      });
+    return before;
+  }
+
+  /** Makes the data of before the wipe the server's again. */
+  async unwipeTemporal(): Promise<void> {
+    const { temporalData } = this.#options.folder;
+    for (const suffix of ['', '-wal', '-shm']) {
+      const moved = rename(`${temporalData}.before-the-wipe${suffix}`, temporalData + suffix);
+      await moved.catch((error: unknown) => {
+        if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+      });
+    }
+  }
+
+  async startWorker(role: WorkerRole): Promise<ServerProcess> {
+    const logFile = path.join(this.#options.folder.logs, `${role}-${++this.#started}.log`);
+    const worker = await ServerProcess.start({
+      name: role,
+      command: process.execPath,
+      args: workerArguments(role),
+      env: this.variables,
+      logFile,
+      lifetime: 'session',
+      isReady: async () => (await readFile(logFile, 'utf8')).includes(`"${role} is serving"`),
+      readyWithinMs: READY_WITHIN_MS,
+      // What it is doing goes on elsewhere or is done again: that is what is shown.
+      disposable: true,
+    });
+    this.#workers.set(role, worker);
+    return worker;
+  }
+
+  worker(role: WorkerRole): ServerProcess {
+    const worker = this.#workers.get(role);
+    if (worker === undefined) throw new HoldfastError('INTERNAL', `the demo asks for a ${role} that it has not started`);
+    return worker;
+  }
+
+  /** kill -9. */
+  async killWorker(role: WorkerRole): Promise<number> {
+    const worker = this.worker(role);
+    this.#workers.delete(role);
+    await worker.kill();
+    return worker.pid;
+  }
+
+  async stopAll(): Promise<void> {
+    await Promise.all([...this.#workers.values()].map((worker) => worker.stop()));
+    this.#workers.clear();
+    await this.stopTemporal();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stopAll();
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * Programs that the demo runs: other people's (mke2fs, e2fsck, cmp, temporal), which are the proof that a sceptic can repeat,
+ * and the command `holdfast` itself, as a person would type it. Each run is remembered with its exit status and printed at the
+ * end. All end when the demo is interrupted.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import type { z } from 'zod';
+import { HoldfastError } from '../../domain/errors.ts';
+import { findOnPath } from '../stack/component.ts';
+
+export interface Ran {
+  readonly line: string;
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** What is printed at the end: a command, and what came of it. */
+export interface Evidence {
+  readonly line: string;
+  readonly said: string;
+}
+
+type Variables = Readonly<Record<string, string | undefined>>;
+
+export interface Programs {
+  readonly evidence: readonly Evidence[];
+  /** Path of a program, or null. */
+  find(program: string): Promise<string | null>;
+  run(program: string, args: readonly string[], options?: { readonly env?: Variables; readonly input?: string }): Promise<Ran>;
+  /** A command of ours; the exit status is the caller's to judge. */
+  holdfast(args: readonly string[], env: Variables): Promise<Ran>;
+  /** A command of ours that has to succeed, and its JSON. */
+  holdfastJson<Schema extends z.ZodType>(schema: Schema, args: readonly string[], env: Variables): Promise<z.output<Schema>>;
+  /** Remembers a run for the end. */
+  remember(ran: Pick<Ran, 'line'>, said: string): void;
+}
+
+/** Where file system tools are that an ordinary user's PATH leaves out. */
+const SYSTEM_FOLDERS = ['/usr/sbin', '/sbin', '/usr/local/sbin', '/opt/homebrew/opt/e2fsprogs/sbin', '/usr/local/opt/e2fsprogs/sbin'];
+
+const CLI = fileURLToPath(new URL(`../cli/main${path.extname(import.meta.url)}`, import.meta.url));
+
+const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`);
+
+export function createPrograms(searchPath: string, signal: AbortSignal): Programs {
+  const evidence: Evidence[] = [];
+  const places = [searchPath, ...SYSTEM_FOLDERS].join(path.delimiter);
+
+  const execute = async (command: string, args: readonly string[], line: string, env: Variables, input = ''): Promise<Ran> => {
+    const child = spawn(command, args, { env, stdio: ['pipe', 'pipe', 'pipe'], signal, killSignal: 'SIGKILL' });
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(input);
+    const outputs = Promise.all([text(child.stdout), text(child.stderr)]);
+    // The exit is what counts; a pipe that breaks with it is no second error.
+    outputs.catch(() => undefined);
+    const [status] = (await once(child, 'close')) as [number | null];
+    const [stdout, stderr] = await outputs;
+    return { line, status: status ?? 128, stdout, stderr };
+  };
+
+  const find = (program: string): Promise<string | null> =>
+    path.isAbsolute(program) ? Promise.resolve(program) : findOnPath(program, places);
+
+  const holdfast: Programs['holdfast'] = (args, env) =>
+    execute(process.execPath, [CLI, ...args], ['holdfast', ...args.map(quoted)].join(' '), env);
+
+  return {
+    evidence,
+    find,
+    async run(program, args, { env = process.env, input } = {}) {
+      const command = await find(program);
+      const line = [path.basename(program), ...args.map(quoted)].join(' ');
+      if (command === null) throw new HoldfastError('COMPONENT_UNAVAILABLE', `${program} is not there`, { program });
+      return execute(command, args, line, env, input);
+    },
+    holdfast,
+    async holdfastJson(schema, args, env) {
+      const ran = await holdfast([...args, '--json'], env);
+      if (ran.status !== 0) throw new HoldfastError('INTERNAL', `${ran.line} ended with ${ran.status}: ${ran.stderr.trim().slice(-800)}`);
+      const parsed = schema.safeParse(JSON.parse(ran.stdout));
+      if (parsed.success) return parsed.data;
+      throw new HoldfastError('INTERNAL', `${ran.line} printed something else than was expected: ${parsed.error.message}`);
+    },
+    remember: ({ line }, said) => void evidence.push({ line, said }),
+  };
+}

@@ -105,7 +105,10 @@ export async function connectJobs({ address, namespace }: { readonly address: st
   await requireListener(address);
   const connection = await calling(() => Connection.connect({ address, connectTimeout: CONNECT_WITHIN_MS }));
   const client = new Client({ connection, namespace });
-  const within = <T>(ms: number, work: () => Promise<T>): Promise<T> => connection.withDeadline(Date.now() + ms, work);
+  // Calls under way end when the client is closed: the SDK would try them again on a connection that is no more.
+  const closing = new AbortController();
+  const untilClosed = <T>(work: () => Promise<T>): Promise<T> => connection.withAbortSignal(closing.signal, work);
+  const within = <T>(ms: number, work: () => Promise<T>): Promise<T> => untilClosed(() => connection.withDeadline(Date.now() + ms, work));
   const handleOf = (id: string, runId?: string): WorkflowHandle => client.workflow.getHandle(id, runId);
 
   const statusOf = async (handle: WorkflowHandle): Promise<JobStatus | null> => {
@@ -154,7 +157,7 @@ export async function connectJobs({ address, namespace }: { readonly address: st
       }, id),
     result: async (id, runId) => {
       try {
-        return (await handleOf(id, runId).result()) as unknown;
+        return (await untilClosed(() => handleOf(id, runId).result())) as unknown;
       } catch (error) {
         throw translateCall(error, { ...at, job: id });
       }
@@ -196,6 +199,9 @@ export async function connectJobs({ address, namespace }: { readonly address: st
       }),
     serverVersion: () =>
       calling(async () => (await within(CALL_WITHIN_MS, () => connection.workflowService.getSystemInfo({}))).serverVersion),
-    [Symbol.asyncDispose]: () => connection.close(),
+    async [Symbol.asyncDispose]() {
+      closing.abort();
+      await connection.close();
+    },
   };
 }

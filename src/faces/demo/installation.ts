@@ -19,7 +19,8 @@ import { STORES, type DemoFolder, type DemoStore } from './demo-folder.ts';
 type Variables = Readonly<Record<string, string | undefined>>;
 
 export const VOLUME = 'volume';
-export const HOST = 'demo';
+const HOST = 'demo';
+const CONTROLLER_HOST = 'outside';
 
 const READY_WITHIN_MS = 60_000;
 
@@ -128,7 +129,8 @@ export class Installation implements AsyncDisposable {
       name: role,
       command: process.execPath,
       args: workerArguments(role),
-      env: this.variables,
+      // Another host: a controller that shared the node's would also do its work, and nobody would miss a killed node.
+      env: role === 'node' ? this.variables : { ...this.variables, HOLDFAST_HOST: CONTROLLER_HOST },
       logFile,
       lifetime: 'session',
       isReady: async () => (await readFile(logFile, 'utf8')).includes(`"${role} is serving"`),

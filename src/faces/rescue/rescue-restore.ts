@@ -19,7 +19,7 @@ import type { StoreName } from '../../domain/ids.ts';
 
 export interface RescueRestore {
   readonly volume: VolumeName;
-  /** Null: the newest. */
+  /** Null: the newest that users see. One that is named may be hidden: until it is reclaimed it can be had back. */
   readonly snapshot: SnapshotId | null;
   readonly target: string;
   readonly mode: RestoreMode;
@@ -56,7 +56,7 @@ async function tryPin(repository: Repository, snapshot: SnapshotId, say: (line: 
 export async function rescueRestore(store: StoreName, repository: Repository, request: RescueRestore): Promise<RestoreResult> {
   const { volume, mode, threads, onProgress, say } = request;
   const target = resolve(request.target);
-  const snapshot = request.snapshot === null ? newestVisible(repository, volume) : findSnapshot(repository, volume, request.snapshot);
+  const snapshot = request.snapshot === null ? newestVisible(repository, volume) : findSnapshot(repository, volume, request.snapshot, true);
   const { sizeBytes, extentBytes } = snapshot;
   const subtrees = subtreeCount(sizeBytes, extentBytes);
   const pin = await tryPin(repository, snapshot.id, say);

@@ -84,12 +84,18 @@ export async function openRescueStore(options: RescueOptions): Promise<RescueSto
 
 /** The one repository that has snapshots of a volume which users see. */
 export function repositoryOfVolume({ repositories, url }: RescueStore, volume: VolumeName): RescuedRepository {
-  const found = repositories.find(({ repository }) =>
-    [...repository.ledger().snapshots.values()].some((snapshot) => volumeOf(snapshot.lineage) === volume && !snapshot.hidden),
-  );
+  const holding = repositories.filter(({ repository }) => snapshotsOf(repository, volume).length > 0);
+  const found = holding.find(({ repository }) => snapshotsOf(repository, volume).some((snapshot) => !snapshot.hidden));
   if (found) return found;
-  throw new HoldfastError('SNAPSHOT_NOT_FOUND', `${url} holds no snapshot of ${volume}`, { volume, url });
+  const what = holding.length > 0 ? 'only hidden snapshots of' : 'no snapshot of';
+  throw new HoldfastError('SNAPSHOT_NOT_FOUND', `${url} holds ${what} ${volume}; \`rescue list --all\` shows what there is`, {
+    volume,
+    url,
+  });
 }
+
+const snapshotsOf = (repository: Repository, volume: VolumeName) =>
+  [...repository.ledger().snapshots.values()].filter((snapshot) => volumeOf(snapshot.lineage) === volume);
 
 export function repositoryOfSnapshot({ repositories, url }: RescueStore, snapshot: SnapshotId): RescuedRepository {
   const found = repositories.find(({ repository }) => repository.ledger().snapshots.has(snapshot));

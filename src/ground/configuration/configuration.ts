@@ -6,7 +6,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
 import { HoldfastError } from '../../domain/errors.ts';
 import { NAME_PATTERN } from '../../domain/ids.ts';
@@ -78,14 +79,14 @@ function portOf(text: string | undefined, fallback: number): number {
 const TEMPORAL_ADDRESS_DEFAULT = '127.0.0.1:7233';
 
 export function readConfiguration(variables: Variables, temporalAddressDefault = TEMPORAL_ADDRESS_DEFAULT): Configuration {
-  const folder = variables['HOLDFAST_HOME'] ?? join(homedir(), '.holdfast');
+  const folder = resolve(variables['HOLDFAST_HOME'] ?? join(homedir(), '.holdfast'));
   const file = readFile(join(folder, 'config.json'));
   const host = variables['HOLDFAST_HOST'] ?? file.host ?? nameOfHost(hostname());
   if (!NAME_PATTERN.test(host)) throw invalid('HOLDFAST_HOST', `${host} is not a name`);
   return {
     folder,
     home: {
-      url: variables['HOLDFAST_CATALOG'] ?? file.home?.url ?? `file://${join(folder, 'home')}`,
+      url: variables['HOLDFAST_CATALOG'] ?? file.home?.url ?? pathToFileURL(join(folder, 'home')).href,
       passphrase: variables['HOLDFAST_CATALOG_PASSPHRASE'] ?? file.home?.passphrase ?? 'env:HOLDFAST_PASSPHRASE',
     },
     host,

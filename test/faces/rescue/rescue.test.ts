@@ -91,6 +91,9 @@ test('a delete frees what only that snapshot held; the newest waits unless it is
   expect(plan.freedBytes).toBeGreaterThan(EXTENT * 0.9);
   expect(await cliJson(['rescue', 'delete', second, ...on('copy')], bare)).toMatchObject({ state: 'pending' });
   expect(await cliJson<readonly unknown[]>(['rescue', 'list', ...on('copy')], bare)).toHaveLength(1);
+  // Hidden by mistake: it can be had back until it is reclaimed.
+  await cliJson(['rescue', 'restore', 'db', at('hidden'), '--snapshot', second, ...on('copy')], bare);
+  expect((await readFile(at('hidden'))).equals(images[1] ?? Buffer.alloc(0))).toBe(true);
   expect(await cliJson(['rescue', 'delete', second, '--purge', ...on('copy')], bare)).toMatchObject({ state: 'gone', reclaimed: [second] });
   await cliJson(['rescue', 'restore', 'db', at('older'), ...on('copy')], bare);
   expect((await readFile(at('older'))).equals(images[0] ?? Buffer.alloc(0))).toBe(true);

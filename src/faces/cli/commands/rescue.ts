@@ -113,14 +113,14 @@ interface RestoreOptions extends StoreOptions {
 }
 
 async function restore(session: Session, volume: VolumeName, target: string, options: RestoreOptions): Promise<void> {
-  const [{ rescueRestore }, { repositoryOfVolume }, { Threads }, { readResult }] = await Promise.all([
+  const [{ rescueRestore }, { repositoryOfSnapshot, repositoryOfVolume }, { Threads }, { readResult }] = await Promise.all([
     import('../../rescue/rescue-restore.ts'),
     import('../../rescue/rescue-store.ts'),
     import('../../../ground/threads/threads.ts'),
     import('../job-results.ts'),
   ]);
   await using store = await open(session, options);
-  const { repository } = repositoryOfVolume(store, volume);
+  const { repository } = options.snapshot === undefined ? repositoryOfVolume(store, volume) : repositoryOfSnapshot(store, options.snapshot);
   await using threads = new Threads();
   const shown = await display(session);
   try {
@@ -249,7 +249,7 @@ export function addRescueCommands(program: Command, session: Session): void {
   on('restore', 'bring a volume back; every extent is proved')
     .argument('<volume>', 'as `rescue list` shows it', volumeName)
     .argument('<target>', 'file or device')
-    .option('--snapshot <id>', 'which one (default: the newest)', snapshotId)
+    .option('--snapshot <id>', 'which one, hidden ones, too (default: the newest that is not hidden)', snapshotId)
     .option('--overwrite', 'whatever is at the target goes')
     .option('--differences', 'only what differs from what is at the target is written')
     .action((volume: VolumeName, target: string, options: RestoreOptions) => {

@@ -37,15 +37,33 @@ const blob = (value: unknown): Buffer =>
 const rowSum = (fingerprint: Buffer, runs: number, pack: number, offset: number, length: number): number =>
   crc32(`${runs},${pack},${offset},${length}`, crc32(fingerprint));
 
+/** How long a process waits for another one that writes to the same cache; a fold of a large record takes seconds. */
+const BUSY_MS = 30_000;
+
 /** Opens the cache at `path` (":memory:" for none). One that another version wrote is emptied. */
 export function openSqliteTable(path: string): SqliteTable {
-  const db = new DatabaseSync(path);
-  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 30000; PRAGMA cache_size = -32768;');
-  if (Number(db.prepare('PRAGMA user_version').get()?.['user_version']) !== SCHEMA_VERSION) {
-    for (const table of ['meta', 'rows', 'packs', 'parts', 'snapshots', 'used']) db.exec(`DROP TABLE IF EXISTS ${table}`);
-    db.exec(`${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION};`);
-  }
+  // Waiting comes before anything else: several processes may open a new file at once, and its first pragma locks it.
+  const db = new DatabaseSync(path, { timeout: BUSY_MS });
+  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8192;');
+  if (versionOf(db) !== SCHEMA_VERSION) createSchema(db);
   return sqliteTable(db);
+}
+
+const versionOf = (db: DatabaseSync): number => Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
+
+/** In one transaction, judged inside it: a process that comes second must not empty what the first has begun to fill. */
+function createSchema(db: DatabaseSync): void {
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    if (versionOf(db) !== SCHEMA_VERSION) {
+      for (const table of ['meta', 'rows', 'packs', 'parts', 'snapshots', 'used']) db.exec(`DROP TABLE IF EXISTS ${table}`);
+      db.exec(`${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION};`);
+    }
+    db.exec('COMMIT');
+  } catch (error) {
+    db.exec('ROLLBACK');
+    throw error;
+  }
 }
 
 function sqliteTable(db: DatabaseSync): SqliteTable {

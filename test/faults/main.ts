@@ -1,0 +1,49 @@
+/**
+ * Fault runs: real processes on real stores, killed at named points.
+ *
+ *     npm run faults -- --seed S --runs M [--point NAME] [--store file|s3] [--trace] [--temporal]
+ *
+ * Run i plays the script of seed S + i. A failing run prints the one command that repeats it. `--temporal` plays the set with
+ * the real server and worker processes instead (temporal-campaign.ts). `--points` lists the names.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { readStackEnvironment } from '../../src/faces/stack/environment.ts';
+import { stderrProgress } from '../../src/faces/stack/progress.ts';
+import { runCampaign, tableOf } from './campaign.ts';
+import { POINTS } from './points.ts';
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string', default: '1' },
+    runs: { type: 'string', default: '20' },
+    point: { type: 'string' },
+    store: { type: 'string' },
+    trace: { type: 'boolean', default: false },
+    points: { type: 'boolean', default: false },
+    temporal: { type: 'boolean', default: false },
+  },
+});
+
+if (values.points) {
+  for (const { name } of POINTS) process.stdout.write(`${name}\n`);
+  process.exit(0);
+}
+const folder = mkdtempSync(path.join(tmpdir(), 'hf-faults-campaign-'));
+const finder = { environment: readStackEnvironment(), progress: stderrProgress };
+const store = values.store === 'file' || values.store === 's3' ? values.store : undefined;
+try {
+  const report = await runCampaign({
+    ...{ seed: Number(values.seed), runs: Number(values.runs), folder, finder },
+    ...(values.point === undefined ? {} : { point: values.point }),
+    ...(store === undefined ? {} : { store }),
+    say: (line) => process.stderr.write(`${line}\n`),
+    ...(values.trace ? { trace: (line: string) => void process.stderr.write(`${line}\n`) } : {}),
+  });
+  process.stdout.write(tableOf(report));
+  process.exitCode = report.failed.length > 0 ? 1 : 0;
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}

@@ -150,8 +150,8 @@ export function decodeChangePart(bytes: Buffer, name: string): ChangePart {
   }));
   const parts: PartRef[] = [];
   for (let i = 0; i < count(4); i++) {
-    const length = bytes.readUInt8(at);
-    if (at + 33 + length > bytes.length) throw damaged();
+    const length = bytes[at];
+    if (length === undefined || at + 33 + length > bytes.length) throw damaged();
     parts.push({ name: slice(at + 1, length).toString(), digest: slice(at + 1 + length, 32).toString('hex') });
     at += 33 + length;
   }

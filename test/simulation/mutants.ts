@@ -117,6 +117,7 @@ const LIST: readonly (Omit<Mutant, 'steps'> & { readonly steps?: number })[] = [
         'if (row) return void rows.set(key, { ...row, runs: row.runs + runs });',
         'if (row) { if (row.runs === 0) use(row.location.pack, 1, row.location.length); return void rows.set(key, { ...row, runs: row.runs + runs }); }',
       ),
+      table('if (!row || !from.has(', 'if (!row || row.runs === 0 || !from.has('),
       table("for (const id of emptied) packs.delete(id.toString('hex'));", ''),
       table(
         "pack: (id) => packs.get(id.toString('hex')) ?? null,",
@@ -192,7 +193,13 @@ const LIST: readonly (Omit<Mutant, 'steps'> & { readonly steps?: number })[] = [
     name: 'replace_blind',
     hole: '13',
     seed: 1,
-    patches: [...PARALLEL_COLLECTORS, table("if (!row || !from.has(row.location.pack.toString('hex'))) return;", 'if (!row) return;')],
+    patches: [
+      ...PARALLEL_COLLECTORS,
+      table(
+        "if (!row || !from.has(row.location.pack.toString('hex'))) return;",
+        'if (!row) { use(to.pack, 1, to.length); return void rows.set(key, { runs: 0, location: to }); }',
+      ),
+    ],
   },
   {
     name: 'phys_first',

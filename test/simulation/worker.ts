@@ -56,7 +56,8 @@ function chooseCache({ random, temper, caches }: World, shareable: readonly Work
   const dice = random.next();
   const shared = shareable.filter((one) => one.cache !== null);
   if (dice < temper.sharedCaches && shared.length > 0) return random.pick(shared).cache;
-  if (dice < temper.sharedCaches + temper.oldCaches && caches.length > 0) return random.pick(caches).copy();
+  if (dice < temper.sharedCaches + temper.oldCaches && caches.length > 0)
+    return random.pick(caches).copy(random.chance(0.03) ? random.pick : null);
   return random.chance(0.3) ? null : createLocalCache();
 }
 
@@ -95,7 +96,7 @@ export async function runTask(world: World, worker: Worker, kind: string, body: 
     }
   } finally {
     worker.tasks--;
-    const copy = worker.tasks === 0 && world.random.chance(0.3) ? worker.cache?.copy() : null;
+    const copy = worker.tasks === 0 && world.random.chance(0.3) ? worker.cache?.copy(null) : null;
     if (copy) world.caches.push(copy);
     if (world.caches.length > OLD_CACHES) world.caches.shift();
   }

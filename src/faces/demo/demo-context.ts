@@ -20,11 +20,15 @@ export interface DemoContext {
   readonly installation: Installation;
   /** Shown while the step runs. */
   note(text: string): void;
+  /** Aborted when the demo ends before its time. */
+  readonly signal: AbortSignal;
   readonly story: Story;
 }
 
 /** Filled in as the steps run. */
 export interface Story {
+  /** Size and time of the file of one's own when the demo began. */
+  original?: string;
   image?: ImageFacts;
   changed?: readonly Overwritable[];
   first?: Captured;

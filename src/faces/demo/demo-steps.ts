@@ -1,15 +1,16 @@
 /** The demo: its steps in the order in which they are run. Each relies on what those before it have left. */
 import type { DemoContext } from './demo-context.ts';
+import type { DemoOptions } from './demo-options.ts';
 import { STORES } from './demo-folder.ts';
 import type { Step } from './step.ts';
 import { reclaim, remove } from './steps/delete.ts';
 import { interrupt } from './steps/interrupt.ts';
-import { image, provision, stores } from './steps/prepare.ts';
+import { image, provision, stores, untouched } from './steps/prepare.ts';
 import { change, protect } from './steps/protect.ts';
 import { damage, restoreAlone, restoreElsewhere, restoreFirst } from './steps/rescue.ts';
 import { wipe } from './steps/wipe.ts';
 
-export const DEMO_STEPS: readonly Step<DemoContext>[] = [
+export const demoSteps = ({ volume }: Pick<DemoOptions, 'volume'>): readonly Step<DemoContext>[] => [
   provision,
   image,
   stores,
@@ -23,4 +24,5 @@ export const DEMO_STEPS: readonly Step<DemoContext>[] = [
   restoreFirst,
   damage,
   restoreElsewhere,
+  ...(volume === null ? [] : [untouched]),
 ];

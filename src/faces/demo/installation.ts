@@ -23,6 +23,7 @@ const HOST = 'demo';
 const CONTROLLER_HOST = 'outside';
 
 const READY_WITHIN_MS = 60_000;
+const WATCH_MS = 1_000;
 
 export const passphraseVariable = (store: DemoStore): string => `${store.toUpperCase()}_PASSPHRASE`;
 export const storeUrl = (folder: DemoFolder, store: DemoStore): string => `file://${folder.store(store)}`;
@@ -32,6 +33,8 @@ export interface InstallationOptions {
   readonly variables: Variables;
   readonly ui: boolean;
   readonly secret: () => string;
+  /** A worker has ended that nobody has ended. */
+  readonly onDeath: (error: HoldfastError) => void;
   readonly progress: Progress;
 }
 
@@ -41,10 +44,12 @@ export class Installation implements AsyncDisposable {
   readonly #options: InstallationOptions;
   #temporal: RunningTemporal | null = null;
   readonly #workers = new Map<WorkerRole, ServerProcess>();
+  readonly #watch: NodeJS.Timeout;
   #started = 0;
 
   constructor(options: InstallationOptions) {
     this.#options = options;
+    this.#watch = setInterval(() => this.#lookForDead(), WATCH_MS).unref();
     this.stack = readStackEnvironment(options.variables);
     this.secrets = Object.fromEntries(['HOLDFAST_PASSPHRASE', ...STORES.map(passphraseVariable)].map((name) => [name, options.secret()]));
   }
@@ -148,6 +153,16 @@ export class Installation implements AsyncDisposable {
     return worker;
   }
 
+  #lookForDead(): void {
+    for (const [role, worker] of this.#workers) {
+      if (worker.isRunning) continue;
+      this.#workers.delete(role);
+      this.#options.onDeath(
+        new HoldfastError('INTERNAL', `the ${role} has ended by itself; --keep leaves its log in ${this.#options.folder.logs}`, { role }),
+      );
+    }
+  }
+
   /** kill -9. */
   async killWorker(role: WorkerRole): Promise<number> {
     const worker = this.worker(role);
@@ -162,7 +177,8 @@ export class Installation implements AsyncDisposable {
     await this.stopTemporal();
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.stopAll();
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#watch);
+    await this.stopAll();
   }
 }

@@ -8,13 +8,13 @@
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { CommanderError } from 'commander';
-import { ERROR_KINDS, isErrorCode } from '../../domain/errors.ts';
+import { ERROR_KINDS, HoldfastError } from '../../domain/errors.ts';
 import { renderError } from '../cli/render-error.ts';
 import type { DemoContext } from './demo-context.ts';
 import { makeDemoFolder } from './demo-folder.ts';
 import { readDemoOptions, type DemoOptions } from './demo-options.ts';
 import { renderEvidence, renderReports, reportJson } from './demo-report.ts';
-import { DEMO_STEPS } from './demo-steps.ts';
+import { demoSteps } from './demo-steps.ts';
 import { Installation } from './installation.ts';
 import { keepsake, serveUi } from './keepsake.ts';
 import { createPrograms } from './programs.ts';
@@ -28,8 +28,8 @@ const INTERRUPTED = 130;
 
 async function demo(options: DemoOptions): Promise<number> {
   const interrupted = new AbortController();
-  const interrupt = (): void => interrupted.abort();
-  process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
+  const interrupt = (): void => interrupted.abort(new HoldfastError('JOB_CANCELLED', 'interrupted'));
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt).on('SIGHUP', interrupt);
   const { signal } = interrupted;
   const now = (): number => performance.now();
   const display = createStepDisplay(process.stderr, now);
@@ -38,18 +38,19 @@ async function demo(options: DemoOptions): Promise<number> {
   const note = (text: string): void => display.note(text);
   await using installation = new Installation({
     ...{ folder, variables: process.env, ui: options.ui, progress: note },
+    onDeath: (error) => interrupted.abort(error),
     secret: () => randomBytes(18).toString('base64url'),
   });
-  const context: DemoContext = { options, folder, programs, installation, note, story: {} };
-  const reports = await runSteps(DEMO_STEPS, context, { signal, display, now, stepMsMax: STEP_MS_MAX });
+  const context: DemoContext = { options, folder, programs, installation, note, signal, story: {} };
+  const reports = await runSteps(demoSteps(options), context, { signal, display, now, stepMsMax: STEP_MS_MAX });
   const failed = reports.find(({ ok }) => !ok);
-  process.stdout.write(`\n${renderReports(reports)}\n${renderEvidence(programs.evidence, folder)}`);
+  process.stdout.write(`\n${renderReports(reports)}\n${renderEvidence(programs.evidence, options, folder)}`);
   if (options.jsonFile !== null) await writeFile(options.jsonFile, reportJson(reports, failed === undefined));
   if (options.keep) process.stdout.write(await keepsake(context));
   if (options.ui && !signal.aborted) await serveUi(context, signal);
-  if (signal.aborted && failed !== undefined) return INTERRUPTED;
   const code = failed?.error?.code;
-  return code === undefined ? 0 : isErrorCode(code) ? ERROR_KINDS[code].exitCode : 1;
+  if (code === 'JOB_CANCELLED') return INTERRUPTED;
+  return code === undefined ? 0 : ERROR_KINDS[code].exitCode;
 }
 
 async function main(): Promise<number> {

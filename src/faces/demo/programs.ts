@@ -8,8 +8,8 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import type { z } from 'zod';
-import { HoldfastError } from '../../domain/errors.ts';
+import { z } from 'zod';
+import { HoldfastError, isErrorCode } from '../../domain/errors.ts';
 import { findOnPath } from '../stack/component.ts';
 
 export interface Ran {
@@ -47,6 +47,16 @@ const CLI = fileURLToPath(new URL(`../cli/main${path.extname(import.meta.url)}`,
 
 const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`);
 
+const failure = z.looseObject({ error: z.looseObject({ code: z.string(), message: z.string() }) });
+
+/** What a command of ours says when it fails: its last line is JSON. */
+function failureOf({ line, status, stderr }: Ran): HoldfastError {
+  const last = stderr.trim().split('\n').at(-1) ?? '';
+  const parsed = last.startsWith('{') ? failure.safeParse(JSON.parse(last)) : null;
+  const { code, message } = parsed?.success === true ? parsed.data.error : { code: 'INTERNAL', message: stderr.trim().slice(-800) };
+  return new HoldfastError(isErrorCode(code) ? code : 'INTERNAL', `${line} ended with ${status}: ${message}`);
+}
+
 export function createPrograms(searchPath: string, signal: AbortSignal): Programs {
   const evidence: Evidence[] = [];
   const places = [searchPath, ...SYSTEM_FOLDERS].join(path.delimiter);
@@ -81,7 +91,7 @@ export function createPrograms(searchPath: string, signal: AbortSignal): Program
     holdfast,
     async holdfastJson(schema, args, env) {
       const ran = await holdfast([...args, '--json'], env);
-      if (ran.status !== 0) throw new HoldfastError('INTERNAL', `${ran.line} ended with ${ran.status}: ${ran.stderr.trim().slice(-800)}`);
+      if (ran.status !== 0) throw failureOf(ran);
       const parsed = schema.safeParse(JSON.parse(ran.stdout));
       if (parsed.success) return parsed.data;
       throw new HoldfastError('INTERNAL', `${ran.line} printed something else than was expected: ${parsed.error.message}`);

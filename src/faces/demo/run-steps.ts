@@ -2,6 +2,7 @@
  * Runs steps one after the other. The first that fails is the last that runs; each has a deadline, and an interruption ends
  * the one under way. Never throws for a step's sake: what happened is in the reports.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import type { Outcome, Step, StepReport } from './step.ts';
 
@@ -53,14 +54,21 @@ function asError(thrown: unknown): HoldfastError {
   return new HoldfastError('INTERNAL', thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown), {}, thrown);
 }
 
+/** Longest wait for a step that was given up: what it has begun should have ended before things are cleared away under it. */
+const SETTLE_MS = 5_000;
+
 async function bounded(work: () => Promise<Outcome>, { signal, stepMsMax }: RunOptions): Promise<Outcome> {
   const over = Promise.withResolvers<never>();
-  const interrupt = (): void => over.reject(new HoldfastError('JOB_CANCELLED', 'interrupted'));
+  const interrupt = (): void => over.reject(asError(signal.reason));
   const timer = setTimeout(() => over.reject(new HoldfastError('INTERNAL', `took longer than ${stepMsMax / 1000} s`)), stepMsMax);
   signal.addEventListener('abort', interrupt);
   if (signal.aborted) interrupt();
+  const working = work();
   try {
-    return await Promise.race([work(), over.promise]);
+    return await Promise.race([working, over.promise]);
+  } catch (error) {
+    await Promise.race([working.catch(() => undefined), sleep(SETTLE_MS)]);
+    throw error;
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', interrupt);

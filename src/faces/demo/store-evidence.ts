@@ -9,7 +9,7 @@ import { readDirectory } from '../../engine/repository/destination.ts';
 import { ENTRY_KINDS, entrySchema, type Entry } from '../../engine/repository/entries.ts';
 import { logName, packNameOf } from '../../engine/repository/object-names.ts';
 import type { Repository } from '../../engine/repository/repository.ts';
-import { valuesOf } from '../../engine/repository/transfer-reader.ts';
+import { subtreeCount, valuesOf } from '../../engine/repository/transfer-reader.ts';
 import { createEnvironment } from '../cli/session.ts';
 import { openRescueStore } from '../rescue/rescue-store.ts';
 import type { DemoStore } from './demo-folder.ts';
@@ -77,8 +77,9 @@ export interface Place {
 export async function middleOf(repository: Repository, id: SnapshotId): Promise<Place> {
   const snapshot = left(repository.ledger().snapshots.get(id), `snapshot ${id}`);
   const values: { readonly extent: number; readonly fingerprint: Buffer }[] = [];
-  for await (const { extent, fingerprint } of valuesOf(repository, snapshot, 0))
-    values.push({ extent, fingerprint: Buffer.from(fingerprint) });
+  for (let subtree = 0; subtree < subtreeCount(snapshot.sizeBytes, snapshot.extentBytes); subtree++)
+    for await (const { extent, fingerprint } of valuesOf(repository, snapshot, subtree))
+      values.push({ extent, fingerprint: Buffer.from(fingerprint) });
   const { fingerprint } = left(values[Math.floor(values.length / 2)], 'a value');
   // The first of the extents that hold it is the one that is named.
   const { extent } = left(

@@ -28,7 +28,7 @@ export const remove: Step<DemoContext> = {
     const before = await Promise.all(STORES.map((store) => packsOf(context, store)));
     const begunMs = performance.now();
     await programs.holdfastJson(z.unknown(), ['snapshot', 'delete', snapshot, ...storeArguments], installation.variables);
-    const hiddenSeconds = (performance.now() - begunMs) / 1000;
+    const commandSeconds = (performance.now() - begunMs) / 1000;
     note('listing as a user and as an operator');
     const [seen, all] = await Promise.all([listSnapshots(context, false), listSnapshots(context, true)]);
     const pending = all.filter((line) => line.id === snapshot);
@@ -44,7 +44,7 @@ export const remove: Step<DemoContext> = {
     const held = await Promise.all(STORES.map((store) => bytesIn(folder.store(store))));
     return {
       figures: {
-        ...{ snapshot, hiddenSeconds, usersSee: seen.filter((line) => line.store === STORES[0]).length, pendingStores: pending.length },
+        ...{ snapshot, commandSeconds, usersSee: seen.filter((line) => line.store === STORES[0]).length, pendingStores: pending.length },
         ...{ waitsFor: pending[0]?.obstacle ?? null, holdsBytes },
         ...Object.fromEntries(STORES.map((store, i) => [`${store}HeldBytes`, held[i] ?? 0])),
       },

@@ -30,6 +30,7 @@ const CHANGED_SHARE_MAX = 0.6;
 /** How long the changed bytes would be on their way over the slow links. */
 const SLOW_SECONDS = 8;
 const POLL_MS = 20;
+const PUT_WITHIN_MS = 2_000;
 const MIDDLE_WITHIN_MS = 60_000;
 
 const JOB = `capture.${VOLUME}`;
@@ -49,7 +50,7 @@ async function middleOfCapture(context: DemoContext, before: Packs): Promise<voi
   while (performance.now() < deadlineMs) {
     const now = await packsNow(context);
     if (STORES.every((store) => newIn(now, before, store).length > 0)) return;
-    await sleep(POLL_MS);
+    await sleep(POLL_MS, undefined, { signal: context.signal });
   }
   requireThat(false, `no pack came into the stores within ${MIDDLE_WITHIN_MS / 1000} s`);
 }
@@ -65,6 +66,16 @@ async function limitStores({ folder, installation }: DemoContext, bytesPerSecond
   });
   for (const store of STORES)
     await home.catalog.append((state) => ({ kind: 'STORE_SET', store: { ...findStore(state, storeName(store)), bytesPerSecondMax } }));
+}
+
+/** Waits for a put to be under way, so that the kill cuts it off; a machine may be too fast for that, and then it does not. */
+async function putUnderWay({ folder, signal }: DemoContext): Promise<void> {
+  const deadlineMs = performance.now() + PUT_WITHIN_MS;
+  while (performance.now() < deadlineMs) {
+    const cut = await Promise.all(STORES.map((store) => incomingBytes(folder.store(store))));
+    if (cut.some((bytes) => bytes > 0)) return;
+    await sleep(1, undefined, { signal });
+  }
 }
 
 const started = z.looseObject({ job: z.string(), runId: z.string() });
@@ -149,6 +160,7 @@ export const interrupt: Step<DemoContext> = {
       installation.variables,
     );
     await middleOfCapture(context, before);
+    await putUnderWay(context);
     const pid = await installation.killWorker('node');
     const killed = await packsNow(context);
     const cutOff = new Map(await Promise.all(STORES.map(async (store) => [store, await incomingBytes(folder.store(store))] as const)));
@@ -177,6 +189,7 @@ export const interrupt: Step<DemoContext> = {
             [`${one.store}ConfirmedAtKillBytes`, one.confirmedBytes],
             [`${one.store}ValuesPutBytes`, one.putBytes + one.cutOffBytes],
             [`${one.store}ValuesInSnapshotBytes`, one.putBytes - one.repeatedBytes],
+            [`${one.store}CutOffBytes`, one.cutOffBytes],
             [`${one.store}SentAgainBytes`, againBytes(one)],
           ]),
         ),

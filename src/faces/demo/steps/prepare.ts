@@ -10,7 +10,7 @@ import { STORES, type DemoStore } from '../demo-folder.ts';
 import { buildImage, copySparse, dataExtents, dataOf, E2FSPROGS_REMEDY, extBlockBytes, imageBytesFor, measureTree } from '../disk-image.ts';
 import { passphraseVariable, storeUrl, VOLUME } from '../installation.ts';
 import { fileContents, wholeExtents, type Overwritable } from '../overwritable.ts';
-import { requireThat, type Step } from '../step.ts';
+import { left, requireThat, type Step } from '../step.ts';
 
 const TOOLS = ['mke2fs', 'e2fsck', 'debugfs'] as const;
 /** The volume, three stores, what came back from one, changes; each as large as the data at worst. */
@@ -92,6 +92,7 @@ export const image: Step<DemoContext> = {
       made = `mke2fs: ext4 with ${tree.files} files of ${options.files}`;
     } else {
       note(`copying ${options.volume}, which is only read`);
+      story.original = await stampOf(options.volume);
       made = `${await copySparse(options.volume, folder.volume)} of ${options.volume}, which is only read`;
     }
     note('looking at what it holds');
@@ -109,6 +110,23 @@ export const image: Step<DemoContext> = {
         checked ? 'e2fsck -fn: clean' : 'no sound ext4 in it: e2fsck has nothing to say, bytes are compared all the same',
       ],
     };
+  },
+};
+
+/** Size and time of the last change, to the nanosecond. */
+async function stampOf(file: string): Promise<string> {
+  const { size, mtimeNs } = await stat(file, { bigint: true });
+  return `${size} bytes, changed ${mtimeNs}`;
+}
+
+export const untouched: Step<DemoContext> = {
+  name: 'untouched',
+  title: 'the file itself is as it was',
+  async run({ options, story }) {
+    const file = left(options.volume, 'a file');
+    const stamp = await stampOf(file);
+    requireThat(stamp === story.original, `${file} was ${story.original ?? ''} and is ${stamp}: somebody else writes to it`);
+    return { figures: { file, stamp }, lines: [`${file}: same size, same time of change; it was opened for reading alone`] };
   },
 };
 

@@ -27,8 +27,10 @@ export function startPulse(unit: number): Pulse {
       if (event.kind === 'settled') {
         doneBytes += event.bytes;
         totalBytes = event.ofBytes;
-      } else if (event.kind === 'written') {
+      } else if (event.kind === 'written' || event.kind === 'got') {
+        // Restores and verifications have no total to tell: what moves is what has been done.
         doneBytes += event.bytes;
+        totalBytes = Math.max(totalBytes, doneBytes);
       }
     },
     [Symbol.dispose]: () => clearInterval(timer),

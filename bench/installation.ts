@@ -43,6 +43,7 @@ export interface Installation extends AsyncDisposable {
 }
 
 const HOST = 'bench';
+const WORKER_FLAGS = (process.env['HOLDFAST_BENCH_NODE_FLAGS'] ?? '--max-semi-space-size=4').split(' ');
 const node = createRequire(import.meta.url)
   .resolve('../package.json')
   .replace('package.json', 'node_modules/.bin/node');
@@ -76,7 +77,7 @@ export async function openInstallation(folder: string): Promise<Installation> {
   );
   const spawnWorker = (name: string): ChildProcess => {
     const log = openSync(path.join(folder, `${name}.log`), 'a');
-    return spawn(node, [script(name)], { env: variables, stdio: ['ignore', log, log] });
+    return spawn(node, [...WORKER_FLAGS, script(name)], { env: variables, stdio: ['ignore', log, log] });
   };
   const end = async (child: ChildProcess): Promise<void> => {
     child.kill('SIGTERM');

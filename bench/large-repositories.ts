@@ -66,7 +66,7 @@ export async function buildLineage(installation: Installation, generations: numb
   return long[Math.floor(generations / 2)]!;
 }
 /** Another one from its middle. */
-buildLineage.next = async (_: Installation): Promise<SnapshotId> => Promise.resolve(long[Math.floor(long.length / 2) + 7]!);
+export const anotherOfLineage = (): SnapshotId => long[Math.floor(long.length / 2) + 7]!;
 
 /** Two repositories alike but for their size: 16,384 values and ten times as many; answers the middle snapshot of each. */
 export async function buildWideRepository(installation: Installation): Promise<readonly [SnapshotId, SnapshotId]> {

@@ -14,7 +14,7 @@ import { randomBytes } from 'node:crypto';
 import { storeName, volumeName } from '../src/domain/ids.ts';
 import { planDelete } from '../src/systems/lifecycle/deletion.ts';
 import { openInstallation, type Installation } from './installation.ts';
-import { buildLineage, buildWideRepository } from './large-repositories.ts';
+import { anotherOfLineage, buildLineage, buildWideRepository } from './large-repositories.ts';
 import { findPeers, type Peer } from './peers.ts';
 import { ext4Image, rowsImage } from './pipeline-images.ts';
 
@@ -64,6 +64,7 @@ export async function runVolumesBench(args: readonly string[]): Promise<void> {
       rounds: { type: 'string', default: '3' },
       peers: { type: 'boolean', default: true },
       generations: { type: 'string', default: '2000' },
+      only: { type: 'string', default: 'first,later,delete,memory' },
     },
     allowNegative: true,
   });
@@ -81,11 +82,13 @@ export async function runVolumesBench(args: readonly string[]): Promise<void> {
     );
   };
   await using installation = await openInstallation(work);
+  for (const store of ['one', 'two', 'three']) await installation.addStore(store);
   const rounds = Number(values.rounds);
-  await firstCaptures(installation, images, peers, rounds, add);
-  await later(installation, images.a, peers, add);
-  await deletions(installation, peers, Number(values.generations), add);
-  await memory(installation, add);
+  const only = new Set(values.only.split(','));
+  if (only.has('first')) await firstCaptures(installation, images, peers, rounds, add);
+  if (only.has('later')) await later(installation, images.a, peers, add);
+  if (only.has('delete')) await deletions(installation, peers, Number(values.generations), add);
+  if (only.has('memory')) await memory(installation, add);
   const results = {
     machine: {
       cpu: os.cpus()[0]?.model.trim(),
@@ -123,7 +126,6 @@ async function firstCaptures(
   rounds: number,
   add: Add,
 ): Promise<void> {
-  for (const store of ['one', 'two', 'three']) await installation.addStore(store);
   for (const [name, image] of Object.entries(images)) {
     warm(image);
     const one: number[] = [];
@@ -266,7 +268,7 @@ async function deletions(installation: Installation, peers: readonly Peer[], gen
   const small = second.seconds;
   const long = await buildLineage(installation, generations);
   const inLong = await installation.run('deleteSnapshot', { volume: 'long', store: 'two', snapshot: long });
-  const again = await installation.run('deleteSnapshot', { volume: 'long', store: 'two', snapshot: await buildLineage.next(installation) });
+  const again = await installation.run('deleteSnapshot', { volume: 'long', store: 'two', snapshot: anotherOfLineage() });
   add({
     step: `delete 1 of ${generations}`,
     unit: 's',

@@ -81,7 +81,7 @@ export const verifyInput = z.strictObject({
 });
 export type VerifyInput = z.input<typeof verifyInput>;
 
-export const collectInput = z.strictObject({ repository, store, dryRun: z.boolean().optional() });
+export const collectInput = z.strictObject({ repository, store });
 export type CollectInput = z.input<typeof collectInput>;
 
 /** Parses an input at an edge; ARGUMENT_INVALID names each field that does not fit. */

@@ -115,7 +115,7 @@ export const JOB_IDS = {
   captureSnapshot: (input: CaptureInput): string => `capture.${input.volume}`,
   copySnapshot: (input: CopyInput): string => `copy.${[...input.to].sort().join('.')}.${input.snapshot}`,
   deleteSnapshot: (input: DeleteInput): string => `delete.${input.store}.${input.snapshot}`,
-  restoreVolume: (input: RestoreInput): string => `restore.${input.host ?? 'node'}.${hashOf(input.target)}`,
+  restoreVolume: (input: RestoreInput): string => `restore.${input.volume}.${hashOf(`${input.host ?? ''}:${input.target}`)}`,
   verifyStore: (input: VerifyInput): string => `verify.${input.store}.${input.volume}`,
   collectGarbage: (input: CollectInput): string => `collect.${input.store}.${input.repository}`,
 } as const;

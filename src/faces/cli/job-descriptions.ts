@@ -19,8 +19,7 @@ const SUMMARIES: { readonly [Kind in JobKind]: (input: JobInputs[Kind]) => strin
   restoreVolume: ({ volume, store, snapshot, target }: RestoreInput) =>
     `Restore ${volume} ${snapshot ?? '(newest)'} from ${store} to ${target}`,
   verifyStore: ({ volume, store, depth }: VerifyInput) => `Verify ${volume} in ${store} (${depth ?? 'structure'})`,
-  collectGarbage: ({ repository, store, dryRun }: CollectInput) =>
-    `${dryRun === true ? 'Plan to collect' : 'Collect'} ${repository} in ${store}`,
+  collectGarbage: ({ repository, store }: CollectInput) => `Collect ${repository} in ${store}`,
 };
 
 export function describeInput<Kind extends JobKind>(kind: Kind, input: JobInputs[Kind]): JobWords {

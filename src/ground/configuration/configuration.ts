@@ -95,7 +95,10 @@ export function readConfiguration(variables: Variables, temporalAddressDefault =
       namespace: variables['HOLDFAST_TEMPORAL_NAMESPACE'] ?? file.temporal?.namespace ?? 'holdfast',
     },
     cacheDir: variables['HOLDFAST_CACHE_DIR'] ?? file.cacheDir ?? join(folder, 'cache'),
-    metrics: { host: file.metrics?.host ?? '127.0.0.1', port: portOf(variables['HOLDFAST_METRICS_PORT'], file.metrics?.port ?? 0) },
+    metrics: {
+      host: variables['HOLDFAST_METRICS_HOST'] ?? file.metrics?.host ?? '127.0.0.1',
+      port: portOf(variables['HOLDFAST_METRICS_PORT'], file.metrics?.port ?? 0),
+    },
     threads: file.threads ?? null,
   };
 }

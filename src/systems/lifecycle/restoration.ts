@@ -2,7 +2,8 @@
  * Restore (system A): a snapshot back into a file or device, from its repository alone.
  *
  *     beginRestore   choose and pin the snapshot, prepare the target
- *     restorePart    a subtree at a time; every extent is checked against the map, the map against the root
+ *     restorePart    a subtree at a time; every extent is checked against the map, the map against the root, and the target
+ *                    is read again and held against the map
  *     endRestore     make it durable, lift the pin
  */
 import { HoldfastError } from '../../domain/errors.ts';
@@ -14,7 +15,7 @@ import type { Repository } from '../../engine/repository/repository.ts';
 import { findSnapshot, newestVisible, subtreeCount, transferReader, valuesOf } from '../../engine/repository/transfer-reader.ts';
 import type { OnProgress } from '../../engine/transfer/progress.ts';
 import { openRestoreTarget, type ExistingTarget } from '../../engine/transfer/restore-target.ts';
-import { restoreSubtree } from '../../engine/transfer/restore.ts';
+import { proveSubtree, restoreSubtree } from '../../engine/transfer/restore.ts';
 import type { Threads } from '../../ground/threads/threads.ts';
 
 export type RestoreMode = 'create' | 'overwrite' | 'differences';
@@ -94,6 +95,14 @@ export async function restorePart(
     extentBytes: snapshot.extentBytes,
     subtree,
     write: 'differences',
+    ...options,
+  });
+  // What a reader of the target will see, held against the map: the last word on the root (docs/guarantees.md).
+  await proveSubtree({
+    values: valuesOf(repository, snapshot, subtree),
+    target: opened,
+    extentBytes: snapshot.extentBytes,
+    subtree,
     ...options,
   });
   return { subtree, extents: result.extents, readBytes: result.gotBytes, writtenBytes: result.writtenBytes };

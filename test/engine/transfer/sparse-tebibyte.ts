@@ -1,5 +1,5 @@
 /** Ships a sparse tebibyte with little data in it to three stores, and prints what it took. Run by memory.test.ts as a process of its own. */
-import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { EXTENT_BYTES_DEFAULT, GIB, MIB, SUBTREE_EXTENTS } from '../../../src/domain/limits.ts';
 import { openFileSource } from '../../../src/engine/transfer/file-source.ts';
@@ -45,10 +45,15 @@ for (const store of stores) store.commit();
 console.log(
   JSON.stringify({
     seconds: (performance.now() - started) / 1000,
-    peakBytes: process.resourceUsage().maxRSS * 1024,
+    peakBytes: peakBytes(),
     bufferBytes: threads.buffers.allocatedBytes,
     extents: stores.map((store) => store.map.size),
     written,
     readMib: source.readBytes / MIB,
   }),
 );
+
+/** VmHWM: unlike ru_maxrss it does not carry over what the parent had before exec. */
+function peakBytes(): number {
+  return Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? 0) * 1024;
+}

@@ -20,6 +20,8 @@ export interface DemoFolder extends AsyncDisposable {
   readonly volume: string;
   readonly home: string;
   readonly temporalData: string;
+  /** Of before it was wiped. */
+  readonly temporalDataBefore: string;
   readonly logs: string;
   readonly away: string;
   readonly restored: string;
@@ -43,6 +45,7 @@ export async function makeDemoFolder(within: string, keep: () => boolean): Promi
     volume: inside('volume.img'),
     home: inside('home'),
     temporalData: inside('temporal.db'),
+    temporalDataBefore: inside('temporal.db.before-the-wipe'),
     logs: inside('logs'),
     restored: inside('restored'),
     store: (name) => inside('stores', name),

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { HoldfastError } from '../../domain/errors.ts';
 import { parseInteger } from '../cli/quantities.ts';
 
@@ -50,11 +50,14 @@ export async function readDemoOptions(args: readonly string[]): Promise<DemoOpti
     .option('--files <dir>', 'whose files fill the image that is built', absolute, FILES_DEFAULT)
     .option('--within <dir>', 'where the temporary folder is made', absolute, tmpdir())
     .option('--json <file>', 'write { ok, steps: [{ name, ok, seconds, figures }] } there', absolute)
-    .option('--keep', 'leave the folder for those who want to look; its README says how')
+    .option('--keep', 'leave the folder for those who want to look, with a file that sets the environment')
     .option('--ui', "serve Temporal's UI until Ctrl-C")
     .option('--seed <n>', 'of the changes', parseInteger('--seed'), 1)
-    .addHelpText('after', EXAMPLES);
-  const parsed = program.parse([...args], { from: 'user' }).opts<Parsed>();
+    .addHelpText('after', EXAMPLES)
+    .exitOverride()
+    // Said once, by whoever renders the error.
+    .configureOutput({ outputError: () => undefined });
+  const parsed = parse(program, args);
   if (parsed.volume !== undefined) await requireFile(parsed.volume);
   return {
     volume: parsed.volume ?? null,
@@ -65,6 +68,16 @@ export async function readDemoOptions(args: readonly string[]): Promise<DemoOpti
     ui: parsed.ui === true,
     seed: parsed.seed,
   };
+}
+
+/** What commander refuses, as an error of the table; --help stays what it is. */
+function parse(program: Command, args: readonly string[]): Parsed {
+  try {
+    return program.parse([...args], { from: 'user' }).opts<Parsed>();
+  } catch (error) {
+    if (!(error instanceof CommanderError) || error.exitCode === 0) throw error;
+    throw new HoldfastError('ARGUMENT_INVALID', error.message.replace(/^error: /, ''), { field: 'options', expected: 'see --help' });
+  }
 }
 
 async function requireFile(file: string): Promise<void> {

@@ -82,12 +82,13 @@ export class Installation implements AsyncDisposable {
     };
   }
 
-  async startTemporal(): Promise<void> {
+  /** On data of its own, or on what is left of another time. */
+  async startTemporal(dataFile = this.#options.folder.temporalData): Promise<void> {
     const { folder, ui, progress } = this.#options;
     this.#temporal = await startTemporal(
       {
         namespace: 'holdfast',
-        dataFile: folder.temporalData,
+        dataFile,
         logFile: path.join(folder.logs, 'temporal.log'),
         ...(ui ? { ui: 'free' } : {}),
       },
@@ -105,27 +106,14 @@ export class Installation implements AsyncDisposable {
     return (await ensureTemporal({ environment: this.stack, progress: this.#options.progress })).path;
   }
 
-  /** Takes the server's data from it; what it held can be looked at in the file that is named. */
-  async wipeTemporal(): Promise<string> {
+  /** Takes the server's data from it; what it held can still be looked at. */
+  async wipeTemporal(): Promise<void> {
     await this.stopTemporal();
-    const { temporalData } = this.#options.folder;
-    const before = `${temporalData}.before-the-wipe`;
+    const { temporalData, temporalDataBefore: before } = this.#options.folder;
     for (const suffix of ['', '-wal', '-shm'])
       await rename(temporalData + suffix, before + suffix).catch((error: unknown) => {
         if (suffix === '' || !(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
       });
-    return before;
-  }
-
-  /** Makes the data of before the wipe the server's again. */
-  async unwipeTemporal(): Promise<void> {
-    const { temporalData } = this.#options.folder;
-    for (const suffix of ['', '-wal', '-shm']) {
-      const moved = rename(`${temporalData}.before-the-wipe${suffix}`, temporalData + suffix);
-      await moved.catch((error: unknown) => {
-        if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
-      });
-    }
   }
 
   async startWorker(role: WorkerRole): Promise<ServerProcess> {

@@ -5,6 +5,8 @@ import type { DemoContext } from './demo-context.ts';
 import { STORES } from './demo-folder.ts';
 import { passphraseVariable, storeUrl, VOLUME } from './installation.ts';
 
+const HOLD_MS = 60_000;
+
 /** Leaves a file to be sourced, with the secrets of this demo, and says how to go on by hand. */
 export async function keepsake({ folder, installation }: DemoContext): Promise<string> {
   const file = folder.inside('environment.sh');
@@ -18,17 +20,16 @@ Everything is left in ${folder.root}. To go on by hand:
   npm run holdfast -- snapshot list --all
   npm run holdfast -- rescue list --store ${storeUrl(folder, store)} --passphrase env:${passphraseVariable(store)}
   npm run holdfast -- rescue restore ${VOLUME} /tmp/again.img --store ${storeUrl(folder, 'beta')} --passphrase env:${passphraseVariable('beta')}
-Temporal's data of before the wipe: ${folder.temporalData}.before-the-wipe
-  temporal server start-dev --namespace holdfast --db-filename ${folder.temporalData}.before-the-wipe
+Temporal's data of before the wipe: ${folder.temporalDataBefore}
+  temporal server start-dev --namespace holdfast --db-filename ${folder.temporalDataBefore}
 To remove it: rm -r ${folder.root}
 `;
 }
 
 /** Serves the UI with what Temporal held before it was wiped, until Ctrl-C. */
-export async function serveUi({ installation }: DemoContext, signal: AbortSignal): Promise<void> {
+export async function serveUi({ folder, installation }: DemoContext, signal: AbortSignal): Promise<void> {
   await installation.stopAll();
-  await installation.unwipeTemporal();
-  await installation.startTemporal();
+  await installation.startTemporal(folder.temporalDataBefore);
   await installation.startWorker('controller');
   const { uiUrl, namespace, address } = installation.temporal;
   process.stdout.write(`
@@ -36,5 +37,8 @@ Temporal's UI, with all jobs of before the wipe: ${uiUrl ?? ''}/namespaces/${nam
   temporal workflow list --address ${address} --namespace ${namespace}
 Ctrl-C ends it.
 `);
+  // The servers do not hold this process; something has to.
+  const hold = setInterval(() => undefined, HOLD_MS);
   if (!signal.aborted) await once(signal, 'abort');
+  clearInterval(hold);
 }

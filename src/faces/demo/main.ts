@@ -8,7 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { CommanderError } from 'commander';
-import { ERROR_KINDS, HoldfastError } from '../../domain/errors.ts';
+import { ERROR_KINDS, HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import { renderError } from '../cli/render-error.ts';
 import type { DemoContext } from './demo-context.ts';
 import { makeDemoFolder } from './demo-folder.ts';
@@ -58,7 +58,7 @@ async function main(): Promise<number> {
     return await demo(await readDemoOptions(process.argv.slice(2)));
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode;
-    const { text, exitCode } = renderError(error, { json: false, verbose: true });
+    const { text, exitCode } = renderError(error, { json: false, verbose: !isHoldfastError(error) });
     process.stderr.write(text);
     return exitCode;
   }

@@ -57,8 +57,11 @@ export const wipe: Step<DemoContext> = {
     const wiped = await listWorkflows(context, true);
     requireThat(wiped.length === 0, `${wiped.length} workflows are in a database that was wiped`);
     note('holdfast reconcile');
-    await Promise.all([installation.startWorker('controller'), installation.startWorker('node')]);
-    const reconcile = await programs.holdfastJson(reconciled, ['reconcile'], installation.variables);
+    const [reconcile] = await Promise.all([
+      programs.holdfastJson(reconciled, ['reconcile'], installation.variables),
+      installation.startWorker('controller'),
+      installation.startWorker('node'),
+    ]);
     requireThat(
       reconcile.plan.some(({ id }) => id === job),
       `reconcile did not start ${job}: ${JSON.stringify(reconcile.plan)}`,

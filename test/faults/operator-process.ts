@@ -1,19 +1,17 @@
-/** An operator seen from its starter: what it is ordered, what it tells, how it ends. */
-import { spawn } from 'node:child_process';
+/** Operators seen from their starter: what they are ordered, what they tell, how an order ends; kept for the next one while they live. */
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
 import type { Outcome } from './operations.ts';
 import type { Kill } from './points.ts';
 import type { Task } from './script.ts';
 
 export interface Order {
-  /** Of the installation. */
-  readonly folder: string;
   readonly task: Task;
   readonly attempt: number;
   readonly kill: Kill | null;
-  readonly threads: number;
 }
 
 export interface Sent {
@@ -39,42 +37,107 @@ export interface Attended {
   readonly alarms: readonly string[];
 }
 
+export interface Workforce extends AsyncDisposable {
+  /** Has an order carried out by an operator of that machine that is idle, or by a new one. */
+  operate(order: Order): Promise<Attended>;
+  /** Processes started so far. */
+  started(): number;
+}
+
+export interface WorkforceOptions {
+  readonly folder: string;
+  readonly threads: number;
+  readonly variables: NodeJS.ProcessEnv;
+  /** What happens to the server when a trap is set for it. */
+  readonly strike: () => Promise<void>;
+}
+
 const ENTRY = path.join(import.meta.dirname, 'operator.ts');
-/** A run's operations take a second; what takes this long hangs. */
+/** An operation takes a second; what takes this long hangs. */
 const HANGS_AFTER_MS = 60_000;
 
-/** Runs one operator to its end. `strike` is what happens to the server when the trap is set for it. */
-export async function operate(order: Order, variables: NodeJS.ProcessEnv, strike: () => Promise<void>): Promise<Attended> {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ENTRY, JSON.stringify(order)], {
-    env: variables,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const hangs = setTimeout(() => child.kill('SIGABRT'), HANGS_AFTER_MS);
-  const exit = once(child, 'close');
-  let errors = '';
-  child.stderr.on('data', (chunk: Buffer) => {
-    errors += chunk.toString();
-  });
-  let ending: Ending | null = null;
-  let reached: string | null = null;
-  let sent: Attended['sent'] = {};
-  let striking: Promise<void> = Promise.resolve();
-  const alarms: string[] = [];
-  for await (const text of createInterface({ input: child.stdout })) {
-    // Its own lines: trusted inside.
-    const line = JSON.parse(text) as Line;
-    if (line.kind === 'reached') {
-      reached = line.victim === 'server' ? 'the server dies' : line.point;
-      if (line.victim === 'server') striking = strike();
-    } else if (line.kind === 'sent') sent = line.stores;
-    else if (line.kind === 'alarm') alarms.push(line.message);
-    else ending = line;
+export function createWorkforce({ folder, threads, variables, strike }: WorkforceOptions): Workforce {
+  const idle = new Map<string, Operator[]>();
+  const all: Operator[] = [];
+  return {
+    started: () => all.length,
+    async operate(order) {
+      const { machine } = order.task;
+      const waiting = idle.get(machine) ?? [];
+      idle.set(machine, waiting);
+      let operator = waiting.pop();
+      if (operator === undefined) {
+        operator = new Operator([folder, machine, String(threads)], variables);
+        all.push(operator);
+      }
+      const attended = await operator.carryOut(order, strike);
+      if (operator.isAlive) waiting.push(operator);
+      return attended;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(all.map((operator) => operator[Symbol.asyncDispose]()));
+    },
+  };
+}
+
+class Operator implements AsyncDisposable {
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly #closed: Promise<unknown>;
+  #onLine: (line: Line) => void = () => undefined;
+  #errors = '';
+
+  constructor(args: readonly string[], variables: NodeJS.ProcessEnv) {
+    this.#child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ENTRY, ...args], {
+      env: variables,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    this.#closed = once(this.#child, 'close');
+    // An order to one that was just killed: its end tells.
+    this.#child.stdin.on('error', () => undefined);
+    this.#child.stderr.on('data', (chunk: Buffer) => {
+      this.#errors = (this.#errors + chunk.toString()).slice(-10_000);
+    });
+    // Lines of this very repository: trusted inside.
+    createInterface({ input: this.#child.stdout }).on('line', (text) => this.#onLine(JSON.parse(text) as Line));
   }
-  const [, signal] = (await exit) as [number | null, NodeJS.Signals | null];
-  clearTimeout(hangs);
-  await striking;
-  if (signal === 'SIGKILL') ending = { kind: 'killed' };
-  if (ending === null)
-    ending = { kind: 'failed', code: 'INTERNAL', message: `the operator ended with ${signal ?? 'no word'}`, stack: errors };
-  return { ending, reached, sent, alarms };
+
+  get isAlive(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  async carryOut(order: Order, strike: () => Promise<void>): Promise<Attended> {
+    let reached: string | null = null;
+    let sent: Attended['sent'] = {};
+    let striking: Promise<void> = Promise.resolve();
+    const alarms: string[] = [];
+    const told = new Promise<Ending>((resolve) => {
+      this.#onLine = (line) => {
+        if (line.kind === 'done' || line.kind === 'failed') return resolve(line);
+        if (line.kind === 'sent') sent = line.stores;
+        else if (line.kind === 'alarm') alarms.push(line.message);
+        else {
+          reached = line.victim === 'server' ? 'the server dies' : line.point;
+          if (line.victim === 'server') striking = strike();
+        }
+      };
+    });
+    const hangs = setTimeout(() => this.#child.kill('SIGABRT'), HANGS_AFTER_MS);
+    this.#child.stdin.write(`${JSON.stringify(order)}\n`);
+    const ending = await Promise.race([told, this.#closed.then(() => this.#fate())]);
+    clearTimeout(hangs);
+    await striking;
+    return { ending, reached, sent, alarms };
+  }
+
+  #fate(): Ending {
+    const { signalCode } = this.#child;
+    if (signalCode === 'SIGKILL') return { kind: 'killed' };
+    const message = `the operator ended with ${signalCode ?? this.#child.exitCode ?? 'no word'}`;
+    return { kind: 'failed', code: 'INTERNAL', message, stack: this.#errors };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.isAlive) this.#child.kill('SIGKILL');
+    await this.#closed;
+  }
 }

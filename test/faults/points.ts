@@ -6,8 +6,7 @@
  * body is on its way. A trap may strike the store's server instead of the process: then the call and those after it fail.
  */
 import { parseClaimObject } from '../../src/engine/repository/object-names.ts';
-import { interceptStore, type StoreCall, type StoreOperation } from '../../src/ground/stores/intercept.ts';
-import type { OpenedStore } from '../../src/ground/stores/open-store.ts';
+import type { StoreCall, StoreOperation } from '../../src/ground/stores/intercept.ts';
 
 export type Phase = 'before' | 'during' | 'after';
 type ObjectKind = 'header' | 'key slot' | 'log' | 'pack' | 'change' | 'checkpoint part' | 'checkpoint manifest' | 'mirror' | 'other';
@@ -35,8 +34,17 @@ export const POINTS: readonly Point[] = TABLE.flatMap(([operation, objects, phas
   objects.flatMap((object) => phases.map((phase) => ({ name: `${phase} ${operation} ${object}`, phase, operation, object }))),
 );
 
-export const pointNamed = (name: string): Point => {
-  const point = POINTS.find((one) => one.name === name);
+/** The n-th call, whatever it is: with n by chance every step of an operation is met sooner or later. */
+const ANY: readonly Point[] = (['before', 'during', 'after'] as const).map((phase) => ({
+  name: `${phase} any`,
+  phase,
+  operation: 'put',
+  object: 'other',
+}));
+export const ANY_NAMES: readonly string[] = ANY.map(({ name }) => name);
+
+const pointNamed = (name: string): Point => {
+  const point = [...POINTS, ...ANY].find((one) => one.name === name);
   if (!point) throw new Error(`no point ${name}; there are: ${POINTS.map((one) => one.name).join(', ')}`);
   return point;
 };
@@ -69,13 +77,14 @@ export function kindOf(name: string): ObjectKind {
 }
 
 export interface Trap {
-  readonly decorate: (store: OpenedStore, name: string) => OpenedStore;
+  /** Stands around one call to a store. */
+  around<T>(store: string, call: StoreCall, run: () => Promise<T>): Promise<T>;
 }
 
 export interface TrapOptions {
   readonly kill: Kill | null;
-  /** Called once, at the point; for a kill of the process it does not return. */
-  readonly spring: (kill: Kill) => void;
+  /** Called once, with the name of what was met; for a kill of the process it does not return. */
+  readonly spring: (kill: Kill, met: string) => void;
   readonly sleep: (ms: number) => Promise<void>;
   /** Every call, for who counts what was sent. */
   readonly watch: (store: string, call: StoreCall, phase: 'begun' | 'done') => void;
@@ -87,28 +96,27 @@ export function setTrap({ kill, spring, sleep, watch }: TrapOptions): Trap {
   let sprung = false;
   const isHit = (call: StoreCall): boolean => {
     if (kill === null || point === null || sprung) return false;
-    if (call.operation !== point.operation || kindOf(call.name) !== point.object) return false;
+    const isAny = ANY.includes(point);
+    if (!isAny && (call.operation !== point.operation || kindOf(call.name) !== point.object)) return false;
     seen += 1;
     sprung = seen === kill.nth;
     return sprung;
   };
   return {
-    decorate: (store, name) => ({
-      ...store,
-      ...interceptStore(store, async (call, run) => {
-        const hit = isHit(call) ? kill : null;
-        if (hit !== null && point?.phase === 'before') spring(hit);
-        watch(name, call, 'begun');
-        const running = run();
-        if (hit !== null && point?.phase === 'during') {
-          await Promise.race([sleep(hit.afterMs), running.catch(() => undefined)]);
-          spring(hit);
-        }
-        const answer = await running;
-        watch(name, call, 'done');
-        if (hit !== null && point?.phase === 'after') spring(hit);
-        return answer;
-      }),
-    }),
+    async around(store, call, run) {
+      const hit = isHit(call) ? kill : null;
+      const met = `${point?.phase} ${call.operation} ${kindOf(call.name)}`;
+      if (hit !== null && point?.phase === 'before') spring(hit, met);
+      watch(store, call, 'begun');
+      const running = run();
+      if (hit !== null && point?.phase === 'during') {
+        await Promise.race([sleep(hit.afterMs), running.catch(() => undefined)]);
+        spring(hit, met);
+      }
+      const answer = await running;
+      watch(store, call, 'done');
+      if (hit !== null && point?.phase === 'after') spring(hit, met);
+      return answer;
+    },
   };
 }

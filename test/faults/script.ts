@@ -8,7 +8,7 @@
 import { newSnapshotId, storeName, type SnapshotId, type StoreName } from '../../src/domain/ids.ts';
 import { seededRandom } from '../../src/ground/stores/faulty.ts';
 import type { ImageWrite } from '../systems/image.ts';
-import { POINTS, type Kill, type Point } from './points.ts';
+import { ANY_NAMES, POINTS, type Kill, type Point } from './points.ts';
 
 export type Operation =
   | { readonly kind: 'capture'; readonly snapshot: SnapshotId; readonly stores: readonly StoreName[] }
@@ -209,12 +209,14 @@ function taskOf({ dice, point, hasServer }: World, id: string, operation: Operat
   const candidates = POINTS.filter((one) => MEETS[operation.kind](one) && (point === null || one.name === point));
   const kills: Kill[] = [];
   const wanted = candidates.length === 0 ? 0 : point !== null ? 1 : dice.pick([0, 1, 1, 2, 3]);
-  for (let i = 0; i < wanted; i++)
+  for (let i = 0; i < wanted; i++) {
+    const any = point === null && dice.chance(0.5);
     kills.push({
-      point: dice.pick(candidates).name,
-      nth: dice.pick([1, 1, 1, 2, 2, 3, 4]),
+      point: any ? dice.pick(ANY_NAMES) : dice.pick(candidates).name,
+      nth: any ? 1 + dice.below(dice.pick([8, 20, 50])) : dice.pick([1, 1, 1, 1, 2, 2, 3]),
       afterMs: dice.below(6),
       victim: dice.chance(hasServer ? 0.15 : 0.05) ? 'server' : 'process',
     });
+  }
   return { id, operation, kills, doubled: dice.chance(0.08), machine: dice.chance(0.15) ? 'second' : 'first' };
 }

@@ -38,7 +38,9 @@ const AWAY_MS = 300;
 export async function makeWorld(script: Script, server: FaultServer | null): Promise<World> {
   const folder = mkdtempSync(path.join(tmpdir(), 'hf-faults-'));
   const image = path.join(folder, 'vol.img');
-  const variables = { ...process.env, HOLDFAST_PASSPHRASE: PASSPHRASE, ...server?.variables };
+  // A fault run starts a process after each kill; what Node compiled for the last one serves the next.
+  const compiled = path.join(tmpdir(), 'hf-faults-compiled');
+  const variables = { ...process.env, HOLDFAST_PASSPHRASE: PASSPHRASE, NODE_COMPILE_CACHE: compiled, ...server?.variables };
   const homeStore = await openStore(`file://${path.join(folder, 'home')}`, { create: true, durability: 'os' });
   await ensureRepository(within(homeStore, CATALOG_PREFIX), 'catalog', PASSPHRASE, Date.now(), CHEAP);
   const environment = environmentOf('campaign', () => undefined);

@@ -1,0 +1,90 @@
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { JOB_IDS, type CaptureResult, type JobKind } from '../../src/domain/jobs.ts';
+import { ensureTemporal } from '../../src/faces/stack/components.ts';
+import { describeWith, finder } from '../faces/stack/describe-with.ts';
+import { digestOfImage } from '../systems/image.ts';
+import { expectSound, raiseStage, until, type Stage } from './stage.ts';
+
+const EXTENT = 64 * 1024;
+const page = readFileSync(path.join(import.meta.dirname, '../../docs/operations.md'), 'utf8');
+/** The page's command lines for Temporal's own client, in the order of the page. */
+const lines = page.split('\n').filter((line) => line.startsWith('temporal workflow '));
+const startOf = (kind: string): string | undefined => lines.find((line) => line.startsWith(`temporal workflow start --type ${kind} `));
+
+test('the operations page has a line for each workflow', () => {
+  for (const kind of Object.keys(JOB_IDS)) expect([kind, startOf(kind)]).toEqual([kind, expect.any(String)]);
+});
+
+const describeTemporal = await describeWith('temporal');
+describeTemporal("with Temporal's own client alone", () => {
+  let stage: Stage;
+  let snapshot = 'SNAPSHOT';
+  let environment: NodeJS.ProcessEnv;
+
+  beforeAll(async () => {
+    stage = await raiseStage();
+    for (const store of ['local', 'cloud']) await stage.installation.addStore(store);
+    const writes = Array.from({ length: 20 }, (_, i) => ({ extent: i * 2, content: i * 2 + 2 }));
+    await stage.installation.addVolume('db', ['local'], { sizeBytes: 50 * EXTENT, extentBytes: EXTENT, writes });
+    const folder = path.dirname((await ensureTemporal(finder)).path);
+    environment = {
+      ...process.env,
+      PATH: `${folder}:${process.env['PATH']}`,
+      TEMPORAL_ADDRESS: stage.temporal.address,
+      TEMPORAL_NAMESPACE: stage.temporal.namespace,
+    };
+  });
+  afterAll(async () => stage[Symbol.asyncDispose]());
+
+  const target = (): string => path.join(stage.installation.folder, 'db.restored');
+  /** A line as a person would run it, with the names of this installation in it. */
+  const runLine = async (line: string): Promise<string> => {
+    const here = line.replaceAll('SNAPSHOT', snapshot).replaceAll('/tmp/db.img', target());
+    return (await promisify(execFile)('/bin/sh', ['-c', here], { env: environment })).stdout;
+  };
+  const idIn = (line: string): string => (/--workflow-id (\S+)/.exec(line)?.[1] ?? '').replaceAll('SNAPSHOT', snapshot);
+  const start = async (kind: JobKind) => {
+    const line = startOf(kind) ?? '';
+    await runLine(line);
+    return stage.client.workflow.getHandle(idIn(line));
+  };
+
+  test('every workflow starts from its line and ends well', async () => {
+    const captured = (await (await start('captureSnapshot')).result()) as CaptureResult;
+    snapshot = captured.snapshot;
+    for (const kind of ['copySnapshot', 'restoreVolume', 'verifyStore', 'collectGarbage'] as const) {
+      const result: unknown = await (await start(kind)).result();
+      expect([kind, result]).toEqual([kind, expect.objectContaining({})]);
+    }
+    expect(existsSync(target())).toBe(true);
+    expect(digestOfImage(target())).toBe(digestOfImage(stage.installation.imageOf('db')));
+    const removal = await start('deleteSnapshot');
+    await until(removal, (status) => status.state === 'waiting');
+    await (await start('captureSnapshot')).result();
+    expect(await removal.result()).toMatchObject({ outcome: 'reclaimed', snapshot });
+    await expectSound(stage, 'db', ['local', 'cloud']);
+  }, 120_000);
+
+  test('a start while it runs joins, under the id that the product gives it', async () => {
+    const input: unknown = JSON.parse(/--input '(.*)'/.exec(startOf('captureSnapshot') ?? '')?.[1] ?? '');
+    expect(idIn(startOf('captureSnapshot') ?? '')).toBe(JOB_IDS.captureSnapshot(input as { volume: string }));
+    stage.weather.slow('local', 'put', 1000);
+    stage.weather.slow('local', 'get', 1000);
+    const first = await start('captureSnapshot');
+    const { runId } = await first.describe();
+    await start('captureSnapshot');
+    expect((await first.describe()).runId).toBe(runId);
+    stage.weather.fair();
+    await first.result();
+  });
+
+  test('the lines that follow a job answer', async () => {
+    const following = lines.filter((line) => !line.startsWith('temporal workflow start '));
+    expect(following.length).toBeGreaterThan(0);
+    for (const line of following) expect([line, await runLine(line)]).toEqual([line, expect.any(String)]);
+  });
+});

@@ -13,6 +13,8 @@ export interface Writer {
 
 const REDRAW_MS = 100;
 const NAME_WIDTH = 14;
+/** A terminal that does not know its width says 0. */
+const COLUMNS_MIN = 40;
 
 export const formatSeconds = (seconds: number): string => `${seconds.toFixed(1)} s`;
 
@@ -32,7 +34,7 @@ export function createStepDisplay(out: Writer, now: () => number): StepDisplay {
       under = title;
       const draw = (): void => {
         const line = `${heading('..', name, (now() - begunMs) / 1000)}${under}`;
-        out.write(`\r\u001b[K${line.slice(0, (out.columns ?? 80) - 1)}`);
+        out.write(`\r\u001b[K${line.slice(0, Math.max(COLUMNS_MIN, out.columns ?? 80) - 1)}`);
       };
       draw();
       timer = setInterval(draw, REDRAW_MS);

@@ -103,7 +103,7 @@ export function writeScript({ seed, point, store }: ScriptOptions): Script {
     const first = taskOf(world, `t${i}`, i === 0 ? captureOf(world, known, i) : chooseOperation(world, known, i));
     const tasks = [first];
     if (i > 0 && !first.doubled && first.operation.kind !== 'passphrase' && dice.chance(0.25)) {
-      const second = taskOf(world, `u${i}`, chooseOperation(world, known, i + 100));
+      const second = taskOf(world, `u${i}`, chooseOperation(world, known, i + 100, first.operation));
       if (second.operation.kind !== 'passphrase') tasks.push({ ...second, doubled: false });
     }
     steps.push({ sizeBytes: imaging.sizeBytes(), writes, tasks });
@@ -152,10 +152,13 @@ function captureOf({ dice, names, seed }: World, known: Believed[], i: number): 
   return { kind: 'capture', snapshot, stores: chosen };
 }
 
-function chooseOperation(world: World, known: Believed[], i: number): Operation {
+/** `beside`: an operation that runs at the same time; what it makes or changes is left alone, so that the outcome is one thing. */
+function chooseOperation(world: World, known: Believed[], i: number, beside: Operation | null = null): Operation {
   const { dice, names } = world;
+  const busy = beside !== null && 'snapshot' in beside && beside.kind !== 'restore' ? beside.snapshot : null;
+  const free = known.filter(({ snapshot }) => snapshot !== busy);
   const held = (state: 'visible' | 'hidden') =>
-    known.flatMap((one) => [...one.places].flatMap(([store, is]) => (is === state ? [{ one, store }] : [])));
+    free.flatMap((one) => [...one.places].flatMap(([store, is]) => (is === state ? [{ one, store }] : [])));
   const roll = dice.below(100);
   if (roll < 30) return captureOf(world, known, i);
   if (roll < 40) {

@@ -117,6 +117,7 @@ export const createLifecycleActivities = ({ home, threads }: ActivityParts) =>
 
     async collectGarbage(input: CollectInput): Promise<CollectResult> {
       const { store, repository: name } = parseInput(collectInput, 'collectGarbage', input);
+      using _pulse = startPulse(0);
       const result = await collectGarbage(await home.repository(store, name), ownerNow());
       return summary(store, name, result);
     },

@@ -16,6 +16,7 @@ import { startPulse } from './pulse.ts';
 
 /** What these activities take and give, for the workflows that call them. */
 export type { CommitOutcome, OpenClaim, OpenedCapture, OpenedCopy, ProbeAnswer, Shipment };
+export type { StoreParts } from '../src/systems/shipping/destinations.ts';
 export type { SubtreeReceipt } from '../src/engine/transfer/contract.ts';
 export type { OpenedDestination } from '../src/systems/shipping/plan.ts';
 

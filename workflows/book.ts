@@ -12,27 +12,20 @@ import {
   CancellationScope,
   defineQuery,
   isCancellation,
-  proxyActivities,
   setCurrentDetails,
   setHandler,
+  TimeoutFailure,
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { Activities } from '../activities/index.ts';
 import type { Failure, JobInputs, JobKind, JobStatus } from '../src/domain/jobs.ts';
-import { QUEUE, STATUS_QUERY } from '../src/domain/jobs.ts';
+import { STATUS_QUERY } from '../src/domain/jobs.ts';
 import { isErrorCode } from '../src/domain/errors.ts';
+import { short } from './queues.ts';
 
 const VOLUME = defineSearchAttributeKey('HoldfastVolume', SearchAttributeType.KEYWORD);
 const STORE = defineSearchAttributeKey('HoldfastStore', SearchAttributeType.KEYWORD);
 const STATE = defineSearchAttributeKey('HoldfastState', SearchAttributeType.KEYWORD);
-
-/** Short activities on the common queue. Retried while what they need is away. */
-export const short = proxyActivities<Activities>({
-  taskQueue: QUEUE,
-  startToCloseTimeout: '2 minutes',
-  retry: { initialInterval: '200 milliseconds', maximumInterval: '30 seconds' },
-});
 
 export const statusQuery = defineQuery<JobStatus>(STATUS_QUERY);
 
@@ -127,6 +120,7 @@ export function failureOf(error: unknown): Failure {
   let at: unknown = error;
   while ((at instanceof ActivityFailure || at instanceof ChildWorkflowFailure) && at.cause) at = at.cause;
   if (at instanceof ApplicationFailure) return { code: at.type && isErrorCode(at.type) ? at.type : 'INTERNAL', message: at.message };
+  if (at instanceof TimeoutFailure) return { code: 'STORE_UNREACHABLE', message: 'no answer in time' };
   if (isCancellation(error)) return { code: 'JOB_CANCELLED', message: 'the job was cancelled' };
   return { code: 'INTERNAL', message: at instanceof Error ? at.message : String(at) };
 }

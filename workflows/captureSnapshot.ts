@@ -5,13 +5,12 @@
  * on where that run stopped. After the commits whatever waited for them is reclaimed.
  */
 import { ApplicationFailure } from '@temporalio/common';
-import { proxyActivities } from '@temporalio/workflow';
-import type { Activities } from '../activities/index.ts';
 import { newSnapshotId, type SnapshotId } from '../src/domain/ids.ts';
 import type { CaptureInput } from '../src/domain/job-inputs.ts';
 import { hostQueue, type CaptureResult } from '../src/domain/jobs.ts';
 import type { OpenedCapture } from '../activities/shipping.ts';
-import { runJob, short, type Book } from './book.ts';
+import { runJob, type Book } from './book.ts';
+import { brief, briefWithin, bulk, short } from './queues.ts';
 import { committedRoot, DETACH_AFTER_MS, reclaimReleased, shipToAll } from './shipping.ts';
 
 export async function captureSnapshot(input: CaptureInput): Promise<CaptureResult> {
@@ -28,23 +27,8 @@ export async function captureSnapshot(input: CaptureInput): Promise<CaptureResul
 
 async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book): Promise<CaptureResult> {
   const plan = await short.planCapture(input, snapshot);
-  const node = proxyActivities<Activities>({
-    taskQueue: hostQueue(plan.node),
-    startToCloseTimeout: '12 hours',
-    heartbeatTimeout: '10 seconds',
-    retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' },
-  });
-  const onNode = proxyActivities<Activities>({
-    taskQueue: hostQueue(plan.node),
-    startToCloseTimeout: '2 minutes',
-    retry: { initialInterval: '200 milliseconds', maximumInterval: '30 seconds' },
-  });
-  const committing = proxyActivities<Activities>({
-    taskQueue: hostQueue(plan.node),
-    startToCloseTimeout: '30 minutes',
-    scheduleToCloseTimeout: '40 minutes',
-    retry: { initialInterval: '200 milliseconds', maximumInterval: '10 seconds' },
-  });
+  const queue = hostQueue(plan.node);
+  const detachAfterMs = input.detachAfterMs ?? DETACH_AFTER_MS;
   let opened: OpenedCapture | null = null;
   let stable = true;
   let extentsRead = 0;
@@ -58,15 +42,15 @@ async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book): P
   book.update({ phase: `waiting for node ${plan.node}` });
   const stores = await shipToAll(
     {
-      ...{ volume: plan.volume, repository: plan.repository, snapshot, parallel: 1, detachAfterMs: input.detachAfterMs ?? DETACH_AFTER_MS },
+      ...{ volume: plan.volume, repository: plan.repository, snapshot, parallel: 1, detachAfterMs },
       async open(names) {
-        const now = await onNode.openCapture({ ...plan, stores: names });
+        const now = await brief(queue).openCapture({ ...plan, stores: names });
         if (opened !== null && now.stamp !== opened.stamp) stable = false;
         opened ??= now;
         return now;
       },
       async ship(subtree, claims) {
-        const part = await node.shipVolume(plan, requireOpened(), subtree, claims);
+        const part = await bulk(queue).shipVolume(plan, requireOpened(), subtree, claims);
         stable &&= part.stable;
         extentsRead += part.extentsRead;
         changedExtents += Math.max(0, ...part.receipts.map(({ receipt }) => receipt.changedExtents));
@@ -76,12 +60,12 @@ async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book): P
         }
         return part;
       },
-      probe: (store) => onNode.probeStore(store),
+      probe: (store) => brief(queue).probeStore(store),
       shipment: (receipts, epoch) => ({
         ...{ lineage: plan.lineage, epoch, snapshot, sizeBytes: requireOpened().sizeBytes, extentBytes: plan.extentBytes },
         ...{ takenMs: requireOpened().takenMs, consistency: stable ? 'crash' : 'fuzzy', label: plan.label, receipts },
       }),
-      commit: (store, shipment) => committing.commitTo(store, plan.repository, shipment),
+      commit: (store, shipment) => briefWithin(queue, detachAfterMs).commitTo(store, plan.repository, shipment),
     },
     plan.stores,
     book,

@@ -1,16 +1,9 @@
 /** Collects a repository: what is due is reclaimed, thin packs are rewritten, what crashes left is swept, a checkpoint is written when due. */
-import { proxyActivities } from '@temporalio/workflow';
-import type { Activities } from '../activities/index.ts';
 import type { CollectInput } from '../src/domain/job-inputs.ts';
 import { QUEUE_DATA, type CollectResult } from '../src/domain/jobs.ts';
 import { runJob } from './book.ts';
+import { bulk } from './queues.ts';
 import { wakeDelete } from './shipping.ts';
-
-const data = proxyActivities<Activities>({
-  taskQueue: QUEUE_DATA,
-  startToCloseTimeout: '6 hours',
-  retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' },
-});
 
 export const collectGarbage = (input: CollectInput): Promise<CollectResult> =>
   runJob(
@@ -18,7 +11,7 @@ export const collectGarbage = (input: CollectInput): Promise<CollectResult> =>
     input,
     async (book) => {
       book.update({ phase: 'collecting' });
-      const result = await data.collectGarbage(input);
+      const result = await bulk(QUEUE_DATA).collectGarbage(input);
       for (const snapshot of result.reclaimed) await wakeDelete(result.store, snapshot);
       return result;
     },

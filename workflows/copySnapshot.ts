@@ -1,25 +1,13 @@
 /** Copies a snapshot from one store to others, only what each lacks; subtrees in parallel on whatever workers there are (systems A and C). */
-import { CancellationScope, proxyActivities } from '@temporalio/workflow';
+import { CancellationScope } from '@temporalio/workflow';
 import { ApplicationFailure } from '@temporalio/common';
-import type { Activities } from '../activities/index.ts';
 import type { SnapshotId, StoreName } from '../src/domain/ids.ts';
 import type { CopyInput } from '../src/domain/job-inputs.ts';
 import { QUEUE_DATA, type CopyResult } from '../src/domain/jobs.ts';
 import type { OpenedCopy } from '../activities/shipping.ts';
-import { runJob, short, type Book } from './book.ts';
+import { runJob, type Book } from './book.ts';
+import { brief, bulk, short } from './queues.ts';
 import { committedRoot, PATIENT_MS, reclaimReleased, shipToAll, wakeDelete } from './shipping.ts';
-
-const data = proxyActivities<Activities>({
-  taskQueue: QUEUE_DATA,
-  startToCloseTimeout: '12 hours',
-  heartbeatTimeout: '10 seconds',
-  retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' },
-});
-const onData = proxyActivities<Activities>({
-  taskQueue: QUEUE_DATA,
-  startToCloseTimeout: '30 minutes',
-  retry: { initialInterval: '200 milliseconds', maximumInterval: '30 seconds' },
-});
 
 export const copySnapshot = (input: CopyInput): Promise<CopyResult> =>
   runJob(
@@ -48,17 +36,17 @@ async function copy(input: CopyInput, book: Book): Promise<CopyResult> {
           detachAfterMs: PATIENT_MS,
         },
         async open(names: readonly StoreName[]) {
-          const now = await onData.openCopy({ ...plan, to: names });
+          const now = await brief(QUEUE_DATA).openCopy({ ...plan, to: names });
           state.opened ??= now;
           return now;
         },
-        ship: (subtree, claims) => data.copyPart(plan, plan.snapshot, subtree, claims),
-        probe: (store) => onData.probeStore(store),
+        ship: (subtree, claims) => bulk(QUEUE_DATA).copyPart(plan, plan.snapshot, subtree, claims),
+        probe: (store) => brief(QUEUE_DATA).probeStore(store),
         shipment(receipts, epoch) {
           const { lineage, id, sizeBytes, extentBytes, takenMs, consistency, label } = requireOpened().snapshot;
           return { lineage, epoch, snapshot: id as SnapshotId, sizeBytes, extentBytes, takenMs, consistency, label, receipts };
         },
-        commit: (store, shipment) => onData.commitTo(store, plan.repository, shipment),
+        commit: (store, shipment) => brief(QUEUE_DATA).commitTo(store, plan.repository, shipment),
       },
       plan.to,
       book,

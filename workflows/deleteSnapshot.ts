@@ -11,7 +11,8 @@ import { allHandlersFinished, condition, continueAsNew, defineSignal, defineUpda
 import type { DeleteJob } from '../activities/lifecycle.ts';
 import type { DeleteInput } from '../src/domain/job-inputs.ts';
 import { LOOK_AGAIN_SIGNAL, PURGE_UPDATE, UNDELETE_UPDATE, type DeleteResult } from '../src/domain/jobs.ts';
-import { runJob, short, type Book } from './book.ts';
+import { runJob, type Book } from './book.ts';
+import { short } from './queues.ts';
 import { wakeDelete } from './shipping.ts';
 
 export const lookAgainSignal = defineSignal(LOOK_AGAIN_SIGNAL);

@@ -1,9 +1,9 @@
 /** Restores a snapshot into a file or device on a host: pinned while it is read, every extent proved against the root (system A). */
-import { CancellationScope, proxyActivities } from '@temporalio/workflow';
-import type { Activities } from '../activities/index.ts';
+import { CancellationScope } from '@temporalio/workflow';
 import type { RestoreInput } from '../src/domain/job-inputs.ts';
 import { hostQueue, type RestoreResult } from '../src/domain/jobs.ts';
-import { runJob, short, type Book } from './book.ts';
+import { runJob, type Book } from './book.ts';
+import { brief, bulk, short } from './queues.ts';
 import { wakeDelete } from './shipping.ts';
 
 export const restoreVolume = (input: RestoreInput): Promise<RestoreResult> =>
@@ -21,31 +21,21 @@ export const restoreVolume = (input: RestoreInput): Promise<RestoreResult> =>
 
 async function restore(input: RestoreInput, book: Book): Promise<RestoreResult> {
   const job = await short.planRestore(input);
-  const host = proxyActivities<Activities>({
-    taskQueue: hostQueue(job.host),
-    startToCloseTimeout: '12 hours',
-    heartbeatTimeout: '10 seconds',
-    retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' },
-  });
-  const brief = proxyActivities<Activities>({
-    taskQueue: hostQueue(job.host),
-    startToCloseTimeout: '30 minutes',
-    retry: { initialInterval: '200 milliseconds', maximumInterval: '30 seconds' },
-  });
+  const queue = hostQueue(job.host);
   book.update({ phase: `waiting for host ${job.host}` });
-  const begun = await brief.beginRestore(job);
+  const begun = await brief(queue).beginRestore(job);
   const { snapshot, subtrees, pin, fresh } = begun;
   book.update({ phase: 'restoring', snapshot: snapshot.id, totalUnits: subtrees });
   try {
     let readBytes = 0;
     let writtenBytes = 0;
     for (let subtree = 0; subtree < subtrees; subtree++) {
-      const part = await host.restorePart(job, snapshot.id, subtree, fresh);
+      const part = await bulk(queue).restorePart(job, snapshot.id, subtree, fresh);
       readBytes += part.readBytes;
       writtenBytes += part.writtenBytes;
       book.update({ doneUnits: subtree + 1, readBytes });
     }
-    const released = await brief.endRestore(job, snapshot.sizeBytes, pin);
+    const released = await brief(queue).endRestore(job, snapshot.sizeBytes, pin);
     if (released !== null) await wakeDelete(job.store, released);
     const { volume, store, target } = job;
     return { volume, store, snapshot: snapshot.id, target, sizeBytes: snapshot.sizeBytes, readBytes, writtenBytes, root: snapshot.root };

@@ -20,23 +20,20 @@ import {
   startChild,
 } from '@temporalio/workflow';
 import type { copySnapshot } from './copySnapshot.ts';
-import type { SubtreeReceipt } from '../activities/shipping.ts';
+import type {
+  CommitOutcome,
+  OpenClaim,
+  OpenedDestination,
+  ProbeAnswer,
+  Shipment,
+  StoreParts,
+  SubtreeReceipt,
+} from '../activities/shipping.ts';
 import { HEALTHY, mayResume, observe, type StoreHealth } from '../src/domain/health.ts';
 import type { RepositoryName, SnapshotId, StoreName, VolumeName } from '../src/domain/ids.ts';
-import {
-  DETACH_UPDATE,
-  JOB_IDS,
-  LOOK_AGAIN_SIGNAL,
-  PAUSE_UPDATE,
-  RESUME_UPDATE,
-  type Failure,
-  type StoreOutcome,
-} from '../src/domain/jobs.ts';
-import type { CommitOutcome, Shipment } from '../activities/shipping.ts';
-import type { OpenClaim } from '../activities/shipping.ts';
-import type { OpenedDestination } from '../activities/shipping.ts';
-import type { ProbeAnswer } from '../activities/shipping.ts';
-import { failureOf, short, type Book } from './book.ts';
+import { DETACH_UPDATE, JOB_IDS, LOOK_AGAIN_SIGNAL, PAUSE_UPDATE, RESUME_UPDATE, type StoreOutcome } from '../src/domain/jobs.ts';
+import { failureOf, type Book } from './book.ts';
+import { short } from './queues.ts';
 
 export const pauseUpdate = defineUpdate<void>(PAUSE_UPDATE);
 export const resumeUpdate = defineUpdate<void>(RESUME_UPDATE);
@@ -50,11 +47,8 @@ const PROBE_EVERY_MAX_MS = 15_000;
 const TROUBLE: ReadonlySet<string> = new Set(['STORE_UNREACHABLE', 'STORE_FULL', 'CONTENTION', 'PARENT_MOVED']);
 
 /** One subtree's outcome, as captures and copies give it. */
-export interface Part {
+export interface Part extends StoreParts {
   readonly subtree: number;
-  readonly receipts: readonly { readonly store: StoreName; readonly receipt: SubtreeReceipt }[];
-  readonly failures: readonly { readonly store: StoreName; readonly failure: Failure }[];
-  readonly paused: { readonly store: StoreName; readonly reason: string } | null;
   readonly readBytes: number;
 }
 

@@ -1,16 +1,8 @@
 /** Verifies snapshots of a volume in a store: structure, a seeded sample, or every byte; cut into units that workers share. */
-import { proxyActivities } from '@temporalio/workflow';
-import type { Activities } from '../activities/index.ts';
 import type { VerifyInput } from '../src/domain/job-inputs.ts';
 import { QUEUE_DATA, type Damage, type VerifyResult } from '../src/domain/jobs.ts';
-import { runJob, short, type Book } from './book.ts';
-
-const data = proxyActivities<Activities>({
-  taskQueue: QUEUE_DATA,
-  startToCloseTimeout: '12 hours',
-  heartbeatTimeout: '10 seconds',
-  retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' },
-});
+import { runJob, type Book } from './book.ts';
+import { bulk, short } from './queues.ts';
 
 /** Damaged values in a result; each unit has its own bound, and a result must fit in a history. */
 const DAMAGE_SHOWN = 200;
@@ -33,7 +25,7 @@ async function verify(input: VerifyInput, book: Book): Promise<VerifyResult> {
   let readBytes = 0;
   const worker = async (): Promise<void> => {
     for (let unit = queue.shift(); unit !== undefined; unit = queue.shift()) {
-      const part = await data.verifyPart(job, unit);
+      const part = await bulk(QUEUE_DATA).verifyPart(job, unit);
       valuesChecked += part.values;
       readBytes += part.readBytes;
       damaged.push(...part.damaged.slice(0, DAMAGE_SHOWN - damaged.length));

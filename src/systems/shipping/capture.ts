@@ -8,20 +8,17 @@
  * Every step may be made again by any attempt on any process of the volume's node: what a store has confirmed is adopted.
  */
 import { HoldfastError } from '../../domain/errors.ts';
-import type { Failure } from '../../domain/jobs.ts';
-import type { StoreName } from '../../domain/ids.ts';
 import { VOLUME_EXTENTS_MAX } from '../../domain/limits.ts';
 import type { Home } from '../../engine/catalog/home.ts';
 import { subtreeCount } from '../../engine/repository/transfer-reader.ts';
 import { openFileSource, type FileSource } from '../../engine/transfer/file-source.ts';
-import type { SubtreeReceipt } from '../../engine/transfer/contract.ts';
 import type { OnProgress } from '../../engine/transfer/progress.ts';
 import type { Selection } from '../../engine/transfer/selection.ts';
 import { shipSubtree } from '../../engine/transfer/ship-volume.ts';
 import type { Threads } from '../../ground/threads/threads.ts';
 import { readChangedRanges } from './changed-ranges.ts';
-import { claimStores, failureOf, openDestinations, type OpenClaim } from './destinations.ts';
-import { createGate, StorePaused } from './gate.ts';
+import { claimStores, openDestinations, shipped, type OpenClaim, type StoreParts } from './destinations.ts';
+import { createGate } from './gate.ts';
 import type { CapturePlan, OpenedDestination } from './plan.ts';
 
 export interface OpenedCapture {
@@ -66,12 +63,8 @@ export async function openCapture(home: Home, plan: CapturePlan, by: Attempt): P
   return { sizeBytes, stamp, takenMs: home.environment.nowMs(), subtrees: subtreeCount(largest, plan.extentBytes), destinations };
 }
 
-export interface ShippedPart {
+export interface ShippedPart extends StoreParts {
   readonly subtree: number;
-  readonly receipts: readonly { readonly store: StoreName; readonly receipt: SubtreeReceipt }[];
-  readonly failures: readonly { readonly store: StoreName; readonly failure: Failure }[];
-  /** Set when a store fell below its first threshold: nothing of this subtree counts yet. */
-  readonly paused: { readonly store: StoreName; readonly reason: string } | null;
   readonly readBytes: number;
   readonly extentsRead: number;
   /** Extents compressed, once per codec. */
@@ -97,33 +90,18 @@ export async function shipVolume(
   const { destinations, failures } = await openDestinations(home, plan, claims);
   await using source = await openFileSource(plan.path);
   const selections = await selectionsOf(home, plan, opened, claims);
-  const counted = { readBytes: 0, extentsRead: 0, encoded: 0 };
-  try {
-    const result = await shipSubtree({
+  const { parts, result } = await shipped(failures, () =>
+    shipSubtree({
       source,
       extentBytes: plan.extentBytes,
       subtree,
       destinations: destinations.map((destination) => ({ destination, selection: selections.get(destination.store) ?? { kind: 'all' } })),
       health: createGate(),
       ...options,
-    });
-    const outcomes = [...result.outcomes].map(([store, outcome]) => ({ store: store as StoreName, outcome }));
-    return {
-      subtree,
-      receipts: outcomes.flatMap(({ store, outcome }) => (outcome.ok ? [{ store, receipt: outcome.receipt }] : [])),
-      failures: [
-        ...failures,
-        ...outcomes.flatMap(({ store, outcome }) => (outcome.ok ? [] : [{ store, failure: failureOf(outcome.error) }])),
-      ],
-      paused: null,
-      ...{ readBytes: result.readBytes, extentsRead: result.extentsRead, encoded: result.encoded },
-      stable: await isStable(source, opened),
-    };
-  } catch (error) {
-    if (!(error instanceof StorePaused)) throw error;
-    const paused = { store: error.store as StoreName, reason: error.reason };
-    return { subtree, receipts: [], failures, paused, ...counted, readBytes: source.readBytes, stable: await isStable(source, opened) };
-  }
+    }),
+  );
+  const { extentsRead = 0, encoded = 0 } = result ?? {};
+  return { subtree, ...parts, readBytes: source.readBytes, extentsRead, encoded, stable: await isStable(source, opened) };
 }
 
 const isStable = async (source: FileSource, opened: OpenedCapture): Promise<boolean> =>

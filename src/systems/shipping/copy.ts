@@ -12,7 +12,6 @@ import { ABSENT } from '../../engine/map/node.ts';
 import { diffMaps, mapRoot } from '../../engine/map/walk.ts';
 import type { SnapshotId, StoreName } from '../../domain/ids.ts';
 import { PIN_MS_DEFAULT } from '../../domain/limits.ts';
-import type { Failure } from '../../domain/jobs.ts';
 import type { Home } from '../../engine/catalog/home.ts';
 import type { Snapshot } from '../../engine/repository/ledger.ts';
 import { readLocation } from '../../engine/repository/location.ts';
@@ -20,10 +19,10 @@ import { liftPin, pinSnapshot } from '../../engine/repository/pins.ts';
 import { findSnapshot, subtreeCount, subtreeRange, transferReader } from '../../engine/repository/transfer-reader.ts';
 import type { Repository } from '../../engine/repository/repository.ts';
 import { copySubtree } from '../../engine/transfer/copy.ts';
-import type { PlacedValue, SubtreeReceipt } from '../../engine/transfer/contract.ts';
+import type { PlacedValue } from '../../engine/transfer/contract.ts';
 import type { Attempt, ShipOptions } from './capture.ts';
-import { claimStores, failureOf, openDestinations, type OpenClaim } from './destinations.ts';
-import { createGate, StorePaused } from './gate.ts';
+import { claimStores, openDestinations, shipped, type OpenClaim, type StoreParts } from './destinations.ts';
+import { createGate } from './gate.ts';
 import type { CopyPlan, OpenedDestination } from './plan.ts';
 
 export interface OpenedCopy {
@@ -62,11 +61,8 @@ async function stillThere(home: Home, plan: CopyPlan, destination: OpenedDestina
   return { kind: 'failed', store, failure: { code: 'SNAPSHOT_GONE', message: `${store} had ${plan.snapshot} and has reclaimed it` } };
 }
 
-export interface CopiedPart {
+export interface CopiedPart extends StoreParts {
   readonly subtree: number;
-  readonly receipts: readonly { readonly store: StoreName; readonly receipt: SubtreeReceipt }[];
-  readonly failures: readonly { readonly store: StoreName; readonly failure: Failure }[];
-  readonly paused: { readonly store: StoreName; readonly reason: string } | null;
   readonly readBytes: number;
 }
 
@@ -82,8 +78,8 @@ export async function copyPart(
   const snapshot = findSnapshot(source, plan.volume, snapshotId, true);
   const { destinations, failures } = await openDestinations(home, { repository: plan.repository, lineage: snapshot.lineage }, claims);
   const targets = await Promise.all(destinations.map(({ store }) => home.repository(store as StoreName, plan.repository)));
-  try {
-    const result = await copySubtree({
+  const { parts, result } = await shipped(failures, () =>
+    copySubtree({
       changes: changesOf(source, snapshot, targets, subtree),
       reader: transferReader(source, plan.from),
       extentBytes: snapshot.extentBytes,
@@ -91,22 +87,9 @@ export async function copyPart(
       destinations,
       health: createGate(),
       ...options,
-    });
-    const outcomes = [...result.outcomes].map(([store, outcome]) => ({ store: store as StoreName, outcome }));
-    return {
-      subtree,
-      receipts: outcomes.flatMap(({ store, outcome }) => (outcome.ok ? [{ store, receipt: outcome.receipt }] : [])),
-      failures: [
-        ...failures,
-        ...outcomes.flatMap(({ store, outcome }) => (outcome.ok ? [] : [{ store, failure: failureOf(outcome.error) }])),
-      ],
-      paused: null,
-      readBytes: result.gotBytes,
-    };
-  } catch (error) {
-    if (!(error instanceof StorePaused)) throw error;
-    return { subtree, receipts: [], failures, paused: { store: error.store as StoreName, reason: error.reason }, readBytes: 0 };
-  }
+    }),
+  );
+  return { subtree, ...parts, readBytes: result?.gotBytes ?? 0 };
 }
 
 /** Extents of a subtree where the snapshot differs from the base of at least one target; at most 65,536 of them. */

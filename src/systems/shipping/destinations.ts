@@ -10,7 +10,9 @@ import { commitShipment, type CommitOutcome, type Shipment } from '../../engine/
 import { openDestination } from '../../engine/repository/destination.ts';
 import type { Snapshot } from '../../engine/repository/ledger.ts';
 import type { Repository } from '../../engine/repository/repository.ts';
-import type { Destination } from '../../engine/transfer/contract.ts';
+import type { Destination, SubtreeReceipt } from '../../engine/transfer/contract.ts';
+import type { ShipOutcome } from '../../engine/transfer/sending.ts';
+import { StorePaused } from './gate.ts';
 import { codecOf, type OpenedDestination } from './plan.ts';
 
 export const failureOf = (error: unknown): Failure =>
@@ -51,6 +53,36 @@ export const claimStores = (home: Home, stores: readonly StoreName[], request: D
 const isJobFault = (error: HoldfastError): boolean =>
   ['VOLUME_SHRANK', 'ARGUMENT_INVALID', 'VOLUME_RETIRED', 'INTERNAL'].includes(error.code);
 
+/** What a subtree has come to, store by store. */
+export interface StoreParts {
+  readonly receipts: readonly { readonly store: StoreName; readonly receipt: SubtreeReceipt }[];
+  readonly failures: readonly StoreFailure[];
+  /** Set when a store fell below its first threshold: nothing of this subtree counts yet. */
+  readonly paused: { readonly store: StoreName; readonly reason: string } | null;
+}
+
+export interface StoreFailure {
+  readonly store: StoreName;
+  readonly failure: Failure;
+}
+
+/** Runs a transfer and sorts its outcomes by store; a store that pauses the job is an answer. `failures`: of stores that could not even be opened. */
+export async function shipped<Result extends { readonly outcomes: ReadonlyMap<string, ShipOutcome> }>(
+  failures: readonly StoreFailure[],
+  transfer: () => Promise<Result>,
+): Promise<{ readonly parts: StoreParts; readonly result: Result | null }> {
+  try {
+    const result = await transfer();
+    const outcomes = [...result.outcomes].map(([store, outcome]) => ({ store: store as StoreName, outcome }));
+    const receipts = outcomes.flatMap(({ store, outcome }) => (outcome.ok ? [{ store, receipt: outcome.receipt }] : []));
+    const failed = outcomes.flatMap(({ store, outcome }) => (outcome.ok ? [] : [{ store, failure: failureOf(outcome.error) }]));
+    return { parts: { receipts, failures: [...failures, ...failed], paused: null }, result };
+  } catch (error) {
+    if (!(error instanceof StorePaused)) throw error;
+    return { parts: { receipts: [], failures, paused: { store: error.store as StoreName, reason: error.reason } }, result: null };
+  }
+}
+
 export interface OpenClaim {
   readonly store: StoreName;
   readonly epoch: number;
@@ -61,10 +93,10 @@ export async function openDestinations(
   home: Home,
   of: { readonly repository: RepositoryName; readonly lineage: Lineage },
   claims: readonly OpenClaim[],
-): Promise<{ readonly destinations: Destination[]; readonly failures: { readonly store: StoreName; readonly failure: Failure }[] }> {
+): Promise<{ readonly destinations: Destination[]; readonly failures: readonly StoreFailure[] }> {
   const state = await home.catalog.sync();
   const destinations: Destination[] = [];
-  const failures: { store: StoreName; failure: Failure }[] = [];
+  const failures: StoreFailure[] = [];
   for (const { store, epoch } of claims) {
     try {
       const repository = await home.repository(store, of.repository);

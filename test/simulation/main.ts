@@ -50,6 +50,8 @@ const positive = (text: string): number => {
 };
 
 async function work(here: Work, onSeed: (done: number) => void): Promise<CampaignResult> {
+  // Errors are part of a run's daily business; their stacks are not.
+  Error.stackTraceLimit = here.trace ? 10 : 3;
   const verifyPatches = installPatches([
     ...(here.scale === 'small' ? SMALL_SCALE : []),
     ...(here.parallelCollectors ? PARALLEL_COLLECTORS : []),

@@ -50,7 +50,7 @@ const LIST: readonly (Omit<Mutant, 'steps'> & { readonly steps?: number })[] = [
   {
     name: 'index_by_seq',
     hole: '1',
-    seed: 1,
+    seed: 3,
     patches: [
       commit(
         'changeName(names.change(GROUP_TOP))',
@@ -72,7 +72,7 @@ const LIST: readonly (Omit<Mutant, 'steps'> & { readonly steps?: number })[] = [
   {
     name: 'no_fence',
     hole: '2',
-    seed: 1,
+    seed: 36,
     patches: [
       ledger(
         "if (ledger.claims.get(entry.lineage)?.epoch !== entry.epoch) return refuse('CLAIM_LOST', 'its claim is not the open one');",
@@ -106,11 +106,11 @@ const LIST: readonly (Omit<Mutant, 'steps'> & { readonly steps?: number })[] = [
       ),
     ],
   },
-  { name: 'stale_sweep', hole: '5', seed: 1, patches: [ledger('if (claim > ledger.n) return false;', '')] },
+  { name: 'stale_sweep', hole: '5', seed: 2, patches: [ledger('if (claim > ledger.n) return false;', '')] },
   {
     name: 'resurrect',
     hole: '6',
-    seed: 1,
+    seed: 2,
     patches: [
       table('rows.delete(key);', 'rows.set(key, { ...row, runs: 0 });'),
       table(
@@ -125,12 +125,15 @@ const LIST: readonly (Omit<Mutant, 'steps'> & { readonly steps?: number })[] = [
       ),
       table('if (row) yield {', 'if (row && row.runs > 0) yield {'),
       table('if (pack) yield pack;', 'if (pack && pack.liveBlobs > 0) yield pack;'),
+      table('rows: rows.size,', 'rows: [...rows.values()].filter((row) => row.runs > 0).length,'),
+      table('packs: packs.size,', 'packs: [...packs.values()].filter((pack) => pack.liveBlobs > 0).length,'),
+      table('.filter((pack) => pack.liveBytes <=', '.filter((pack) => pack.liveBlobs > 0 && pack.liveBytes <='),
     ],
   },
   {
     name: 'no_rejudge',
     hole: '7',
-    seed: 1,
+    seed: 22,
     patches: [
       commit('const sealed = top.entry;', 'const sealed = top.entry; let judged = false;'),
       commit(
@@ -142,7 +145,7 @@ const LIST: readonly (Omit<Mutant, 'steps'> & { readonly steps?: number })[] = [
   {
     name: 'base_deltas',
     hole: '9',
-    seed: 1,
+    seed: 3,
     patches: [commit(BASE, OLDEST), destination(BASE, OLDEST.replace(' as SnapshotId', ' as never'))],
   },
   {
@@ -163,13 +166,13 @@ const LIST: readonly (Omit<Mutant, 'steps'> & { readonly steps?: number })[] = [
   {
     name: 'no_neighbour_check',
     hole: '10',
-    seed: 1,
+    seed: 45,
     patches: [...PARALLEL_COLLECTORS, patch(`${REPOSITORY}/reclaim.ts`, 'if (computed?.from !== from)', 'if (computed === null)')],
   },
   {
     name: 'no_base_pin+no_parent_check',
     hole: '11',
-    seed: 1,
+    seed: 54,
     patches: [
       lifecycle("if (facts.baseOfAttempt) return 'base of an open attempt';", ''),
       ledger(
@@ -192,7 +195,7 @@ const LIST: readonly (Omit<Mutant, 'steps'> & { readonly steps?: number })[] = [
   {
     name: 'replace_blind',
     hole: '13',
-    seed: 1,
+    seed: 1757,
     patches: [
       ...PARALLEL_COLLECTORS,
       table(
@@ -216,13 +219,14 @@ const LIST: readonly (Omit<Mutant, 'steps'> & { readonly steps?: number })[] = [
   {
     name: 'trim_log',
     hole: '15',
-    seed: 1,
+    seed: 2,
     patches: [
       patch(
         `${REPOSITORY}/repository.ts`,
         'if (record === null)\n        throw',
         'if (record === null) return restart(0); if (record === null)\n        throw',
       ),
+      patch(`${REPOSITORY}/repository.ts`, 'if (first) await refuseGap(at.n);', ''),
       checkpoint(
         'await dropOldCheckpoints(store);',
         `await dropOldCheckpoints(store);
@@ -235,7 +239,7 @@ const LIST: readonly (Omit<Mutant, 'steps'> & { readonly steps?: number })[] = [
   {
     name: 'ckpt_pointer',
     hole: '16',
-    seed: 1,
+    seed: 18,
     patches: [
       checkpoint('const name = checkpointName(ledger.n);', "const name = 'checkpoint/latest';"),
       checkpoint('environment.random(32)), { ifAbsent: true });', 'environment.random(32)));'),
@@ -250,30 +254,30 @@ const LIST: readonly (Omit<Mutant, 'steps'> & { readonly steps?: number })[] = [
   {
     name: 'no_ver',
     hole: '17',
-    seed: 1,
+    seed: 2,
     patches: [ledger("snapshot.version === entry.version ? null : refuse('VISIBILITY_CHANGED', 'its visibility changed since')", 'null')],
   },
   { name: 'no_attempt', hole: '18', seed: 1, patches: [ledger('entry.attempt <= open.attempt', 'entry.attempt < 0')] },
   {
     name: 'batch_stale_entry',
     hole: '27',
-    seed: 1,
+    seed: 26,
     patches: [committer('if (waiting !== batch.at(-1)) state = port.advance(state, entry);', '')],
   },
   {
     name: 'one_name_two_tries',
     hole: '28',
-    seed: 1,
+    seed: 7,
     patches: [destination('({ claim, group, attempt, index: packs++ })', '({ claim, group, attempt: 0, index: packs++ })')],
   },
-  { name: 'no_gc_fence', hole: 'collector', seed: 1, patches: [ledger(GC_FENCE, 'epoch > 0 ? null :')] },
+  { name: 'no_gc_fence', hole: 'collector', seed: 345, patches: [ledger(GC_FENCE, 'epoch > 0 ? null :')] },
   {
     name: 'reclaim_newest',
     hole: 'RECLAIM',
     seed: 1,
     patches: [lifecycle("if (facts.newest && !facts.retired && !facts.purge) return 'newest of a living lineage';", '')],
   },
-  { name: 'no_pin', hole: 'PIN', seed: 1, patches: [lifecycle("if (facts.pinned) return 'pinned';", '')] },
+  { name: 'no_pin', hole: 'PIN', seed: 243, patches: [lifecycle("if (facts.pinned) return 'pinned';", '')] },
   {
     name: 'reader_no_relook',
     hole: 'reader',
@@ -292,23 +296,23 @@ const LIST: readonly (Omit<Mutant, 'steps'> & { readonly steps?: number })[] = [
     seed: 1,
     patches: [sweep('return settled && isClosed(ledger, object.claim)', 'return settled !== undefined && isClosed(ledger, object.claim)')],
   },
-  { name: 'diff_not_held', hole: 'sweep', seed: 1, patches: [sweep(' && !table.holdsPart(name)', '')] },
+  { name: 'diff_not_held', hole: 'sweep', seed: 9, patches: [sweep(' && !table.holdsPart(name)', '')] },
   {
     name: 'told_before_put',
     hole: '27',
-    seed: 1,
+    seed: 886,
     patches: [committer('if (entries.length === 0) waiting.settle(told);', 'if (entries.length >= 0) waiting.settle(told);')],
   },
   {
     name: 'put_past_judgement',
     hole: 'R3',
-    seed: 1,
+    seed: 61,
     patches: [patch(`${REPOSITORY}/repository.ts`, 'if (at.n !== judgedOn.n) return null;', '')],
   },
   {
     name: 'loaded_in_place',
     hole: 'cache',
-    seed: 1,
+    seed: 111,
     patches: [
       table(
         'const loaded: State = { rows: new Map(), packs: new Map(), parts: new Map() };',

@@ -6,6 +6,7 @@ import { EXTENT_BYTES_DEFAULT } from '../../domain/limits.ts';
 import type { CaptureResult } from '../../domain/jobs.ts';
 import type { SnapshotId } from '../../domain/ids.ts';
 import type { DemoFolder, DemoStore } from './demo-folder.ts';
+import type { Tree } from './disk-image.ts';
 import type { DemoOptions } from './demo-options.ts';
 import { VOLUME, type Installation } from './installation.ts';
 import type { Overwritable } from './overwritable.ts';
@@ -29,6 +30,7 @@ export interface DemoContext {
 export interface Story {
   /** Size and time of the file of one's own when the demo began. */
   original?: string;
+  tree?: Tree;
   image?: ImageFacts;
   changed?: readonly Overwritable[];
   first?: Captured;

@@ -24,11 +24,11 @@ import { lookInto, repeatedBytes } from '../store-evidence.ts';
 import { bytesOf, incomingBytes, isPack, objectsIn, type StoredObject } from '../store-folders.ts';
 
 /** Some ten packs a store. */
-const CHANGED_BYTES = 192 * MIB;
+const CHANGED_BYTES = 160 * MIB;
 /** At the most, of the volume's extents. */
 const CHANGED_SHARE_MAX = 0.6;
 /** How long the changed bytes would be on their way over the slow links. */
-const SLOW_SECONDS = 8;
+const SLOW_SECONDS = 6;
 const POLL_MS = 20;
 const PUT_WITHIN_MS = 2_000;
 const MIDDLE_WITHIN_MS = 60_000;

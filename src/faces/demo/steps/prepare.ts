@@ -7,7 +7,17 @@ import { TEMPORAL } from '../../stack/components.ts';
 import { ensureTemporal } from '../../stack/components.ts';
 import { EXTENT_BYTES, type DemoContext, type ImageFacts } from '../demo-context.ts';
 import { STORES, type DemoStore } from '../demo-folder.ts';
-import { buildImage, copySparse, dataExtents, dataOf, E2FSPROGS_REMEDY, extBlockBytes, imageBytesFor, measureTree } from '../disk-image.ts';
+import {
+  buildImage,
+  copySparse,
+  dataExtents,
+  dataOf,
+  E2FSPROGS_REMEDY,
+  extBlockBytes,
+  imageBytesFor,
+  measureTree,
+  type Tree,
+} from '../disk-image.ts';
 import { passphraseVariable, storeUrl, VOLUME } from '../installation.ts';
 import { fileContents, wholeExtents, type Overwritable } from '../overwritable.ts';
 import { left, requireThat, type Step } from '../step.ts';
@@ -23,9 +33,13 @@ async function requireTools({ programs, options }: DemoContext): Promise<void> {
       throw new HoldfastError('COMPONENT_UNAVAILABLE', `${tool} is not on this machine: ${E2FSPROGS_REMEDY}`, { component: tool });
 }
 
-async function requireRoom({ folder, options }: DemoContext): Promise<void> {
+/** The files that go into the image, measured once. */
+const treeOf = async ({ options, story }: DemoContext): Promise<Tree> => (story.tree ??= await measureTree(options.files));
+
+async function requireRoom(context: DemoContext): Promise<void> {
+  const { folder, options } = context;
   const { bavail, bsize } = await statfs(folder.root);
-  const bytes = options.volume === null ? imageBytesFor(await measureTree(options.files)) : (await stat(options.volume)).blocks * 512;
+  const bytes = options.volume === null ? imageBytesFor(await treeOf(context)) : (await stat(options.volume)).blocks * 512;
   const needed = bytes * ROOM_TIMES;
   if (bavail * bsize < needed)
     throw new HoldfastError(
@@ -87,7 +101,7 @@ export const image: Step<DemoContext> = {
     let made: string;
     if (options.volume === null) {
       note(`mke2fs puts ${options.files} into an image`);
-      const tree = await measureTree(options.files);
+      const tree = await treeOf(context);
       await buildImage(programs, folder.volume, options.files, tree);
       made = `mke2fs: ext4 with ${tree.files} files of ${options.files}`;
     } else {

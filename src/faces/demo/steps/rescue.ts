@@ -142,8 +142,12 @@ export const damage: Step<DemoContext> = {
     const file = path.join(folder.store(store), 'repositories', VOLUME, object);
     await flipByte(file, offset);
     const [variables, where] = [rescueVariables(context, store), rescueArguments(context, store)];
-    note('verify');
-    const check = await programs.holdfast(['rescue', 'verify', VOLUME, '--snapshot', snapshot, '--all', ...where, '--json'], variables);
+    note('verifying, and trying to restore');
+    const target = path.join(folder.restored, 'refused.img');
+    const [check, ran] = await Promise.all([
+      programs.holdfast(['rescue', 'verify', VOLUME, '--snapshot', snapshot, '--all', ...where, '--json'], variables),
+      programs.holdfast(['rescue', 'restore', VOLUME, target, '--snapshot', snapshot, ...where, '--json'], variables),
+    ]);
     const found = verified.parse(lastJson(check.stdout));
     const expected = ERROR_KINDS.DAMAGED.exitCode;
     requireThat(check.status === expected, `verify ends with ${check.status} and not with ${expected}`);
@@ -152,9 +156,6 @@ export const damage: Step<DemoContext> = {
       `verify names ${JSON.stringify(found.damaged)} and not extent ${extent} in ${object}`,
     );
     programs.remember(check, `exit status ${check.status}: extent ${extent} is damaged, in ${object}`);
-    note('restore');
-    const target = path.join(folder.restored, 'refused.img');
-    const ran = await programs.holdfast(['rescue', 'restore', VOLUME, target, '--snapshot', snapshot, ...where, '--json'], variables);
     const { error } = refusal.parse(lastJson(ran.stderr));
     requireThat(ran.status === expected && error.code === 'DAMAGED', `restore ends with ${ran.status}, ${error.code}`);
     requireThat(error.details.extent === extent && error.details.object === object, `restore names extent ${error.details.extent}`);

@@ -4,6 +4,7 @@
  */
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { isHoldfastError } from '../src/domain/errors.ts';
+import { keepBeating } from './pulse.ts';
 
 export function toFailure(error: unknown): Error {
   if (error instanceof ApplicationFailure || error instanceof CancelledFailure) return error;
@@ -23,12 +24,13 @@ export function toFailure(error: unknown): Error {
 
 type Operation = (...args: never[]) => Promise<unknown>;
 
-/** Wraps each operation of a record so that what it throws crosses to Temporal as above. */
+/** Wraps each operation of a record: it beats while it runs, and what it throws crosses to Temporal as above. */
 export function translated<Operations extends Readonly<Record<string, Operation>>>(operations: Operations): Operations {
   const wrap =
     (operation: Operation): Operation =>
     async (...args) => {
       try {
+        using _ = keepBeating();
         return await operation(...args);
       } catch (error) {
         throw toFailure(error);

@@ -117,7 +117,6 @@ export const createLifecycleActivities = ({ home, threads }: ActivityParts) =>
 
     async collectGarbage(input: CollectInput): Promise<CollectResult> {
       const { store, repository: name } = parseInput(collectInput, 'collectGarbage', input);
-      using _pulse = startPulse(0);
       const result = await collectGarbage(await home.repository(store, name), ownerNow());
       return summary(store, name, result);
     },
@@ -135,7 +134,7 @@ export const createLifecycleActivities = ({ home, threads }: ActivityParts) =>
     },
 
     async restorePart(job: RestoreJob, snapshot: SnapshotId, subtree: number, fresh: boolean): Promise<RestoredPart> {
-      using pulse = startPulse(subtree);
+      const pulse = startPulse(subtree);
       const repository = await home.repository(job.store, job.repository);
       const compare = !fresh || activityInfo().attempt > 1;
       return await restorePart(repository, job.store, snapshot, job.target, subtree, compare, { threads, ...pulse });
@@ -177,7 +176,7 @@ export const createLifecycleActivities = ({ home, threads }: ActivityParts) =>
     },
 
     async verifyPart(job: VerifyJob, unit: VerifyJob['units'][number]): Promise<VerifiedPart> {
-      using pulse = startPulse(unit.subtree);
+      const pulse = startPulse(unit.subtree);
       const repository = await home.repository(job.store, job.repository);
       const snapshot = repository.ledger().snapshots.get(unit.snapshot);
       if (!snapshot) return { values: 0, readBytes: 0, damaged: [] };

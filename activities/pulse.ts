@@ -1,7 +1,9 @@
 /**
- * The pulse of a bulk activity: heartbeats with how far it is, and the signal that ends it.
+ * The pulse of an activity: heartbeats with how far it is, and the signal that ends it.
  *
- * It beats by the clock, not by the byte: a store that hangs must not look like a dead worker, and a dead worker must.
+ * Every activity beats, not only the long ones: a worker that was killed in the middle of a commit or a collection must be
+ * missed within seconds, and not when the hours are over that such a step may take. It beats by the clock, not by the byte: a
+ * store that hangs must not look like a dead worker, and a dead worker must.
  */
 import { Context } from '@temporalio/activity';
 import type { UnitProgress } from '../src/domain/jobs.ts';
@@ -9,18 +11,29 @@ import type { OnProgress } from '../src/engine/transfer/progress.ts';
 
 const BEAT_MS = 1000;
 
-export interface Pulse extends Disposable {
+/** What a beat carries, by activity under way. */
+const carried = new WeakMap<Context, UnitProgress>();
+
+/** Beats until it is disposed of: around every activity. */
+export function keepBeating(): Disposable {
+  const context = Context.current();
+  const timer = setInterval(() => context.heartbeat(carried.get(context)), BEAT_MS);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+export interface Pulse {
   readonly progress: OnProgress;
   readonly signal: AbortSignal;
 }
 
+/** For bulk activities: beats carry how far the unit is, and the transfer ends when the activity is cancelled. */
 export function startPulse(unit: number): Pulse {
   const context = Context.current();
   let doneBytes = 0;
   let totalBytes = 0;
-  const beat = (): void => context.heartbeat({ unit, doneBytes, totalBytes } satisfies UnitProgress);
-  const timer = setInterval(beat, BEAT_MS);
-  beat();
+  const note = (): void => void carried.set(context, { unit, doneBytes, totalBytes });
+  note();
+  context.heartbeat(carried.get(context));
   return {
     signal: context.cancellationSignal,
     progress(event) {
@@ -31,8 +44,8 @@ export function startPulse(unit: number): Pulse {
         // Restores and verifications have no total to tell: what moves is what has been done.
         doneBytes += event.bytes;
         totalBytes = Math.max(totalBytes, doneBytes);
-      }
+      } else return;
+      note();
     },
-    [Symbol.dispose]: () => clearInterval(timer),
   };
 }

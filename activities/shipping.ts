@@ -39,7 +39,7 @@ export const createShippingActivities = ({ home, threads }: ActivityParts) =>
     openCapture: (plan: CapturePlan): Promise<OpenedCapture> => openCapture(home, plan, attemptNow()),
 
     async shipVolume(plan: CapturePlan, opened: OpenedCapture, subtree: number, claims: readonly OpenClaim[]): Promise<ShippedPart> {
-      using pulse = startPulse(subtree);
+      const pulse = startPulse(subtree);
       return await shipVolume(home, plan, opened, subtree, claims, { threads, ...pulse });
     },
 
@@ -61,7 +61,7 @@ export const createShippingActivities = ({ home, threads }: ActivityParts) =>
     openCopy: (plan: CopyPlan): Promise<OpenedCopy> => openCopy(home, plan, attemptNow()),
 
     async copyPart(plan: CopyPlan, snapshot: SnapshotId, subtree: number, claims: readonly OpenClaim[]): Promise<CopiedPart> {
-      using pulse = startPulse(subtree);
+      const pulse = startPulse(subtree);
       return await copyPart(home, plan, snapshot, subtree, claims, { threads, ...pulse });
     },
 

@@ -1,25 +1,28 @@
 /**
  * The three ways to call an activity, by what is called and where.
  *
- * Retries have no end of their own: what waiting can mend is waited for, what it cannot is a code that is not retryable. A
- * bulk activity beats; a worker that died is noticed within ten seconds and the next one goes on where it was.
+ * Retries have no end of their own: what waiting can mend is waited for, what it cannot is a code that is not retryable. Every
+ * activity beats (activities/pulse.ts); a worker that died is missed within ten seconds, whatever it was doing, and the next
+ * one goes on where it was.
  */
 import { proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import { QUEUE } from '../src/domain/jobs.ts';
 
-const PATIENTLY = { initialInterval: '200 milliseconds', maximumInterval: '30 seconds' } as const;
+const PATIENTLY = {
+  heartbeatTimeout: '10 seconds',
+  retry: { initialInterval: '200 milliseconds', maximumInterval: '30 seconds' },
+} as const;
 
 /** Short work on the common queue: the logs, the catalog. */
-export const short = proxyActivities<Activities>({ taskQueue: QUEUE, startToCloseTimeout: '2 minutes', retry: PATIENTLY });
+export const short = proxyActivities<Activities>({ taskQueue: QUEUE, startToCloseTimeout: '2 minutes', ...PATIENTLY });
 
 /** Steps without bulk that must run on a certain queue: claiming, beginning and ending a restore. */
-export const brief = (taskQueue: string) => proxyActivities<Activities>({ taskQueue, startToCloseTimeout: '30 minutes', retry: PATIENTLY });
+export const brief = (taskQueue: string) => proxyActivities<Activities>({ taskQueue, startToCloseTimeout: '30 minutes', ...PATIENTLY });
 
 /** The same, tried for so long at the most: commits, for a store that is gone must not keep the job open. */
 export const briefWithin = (taskQueue: string, withinMs: number) =>
-  proxyActivities<Activities>({ taskQueue, scheduleToCloseTimeout: Math.max(withinMs, 60_000), retry: PATIENTLY });
+  proxyActivities<Activities>({ taskQueue, scheduleToCloseTimeout: Math.max(withinMs, 60_000), ...PATIENTLY });
 
 /** Work that moves bytes. */
-export const bulk = (taskQueue: string) =>
-  proxyActivities<Activities>({ taskQueue, startToCloseTimeout: '12 hours', heartbeatTimeout: '10 seconds', retry: PATIENTLY });
+export const bulk = (taskQueue: string) => proxyActivities<Activities>({ taskQueue, startToCloseTimeout: '12 hours', ...PATIENTLY });

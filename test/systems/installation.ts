@@ -76,13 +76,13 @@ export const openHomeIn = (
 
 export async function createInstallation(options: Partial<HomeOptions> = {}): Promise<Installation> {
   const folder = mkdtempSync(path.join(tmpdir(), 'hf-installation-'));
-  const variables = { ...process.env, HOLDFAST_HOME: folder, HOLDFAST_PASSPHRASE: PASSPHRASE, HOLDFAST_HOST: HOST };
+  const variables = { ...process.env, HOLDFAST_HOME: folder, HOLDFAST_PASSPHRASE: PASSPHRASE, HOLDFAST_HOST: HOST, ...options.variables };
   const alarms: string[] = [];
   const home = await openHomeIn(
     folder,
     variables,
     environmentOf('test', (line) => alarms.push(line)),
-    options,
+    { ...options, variables },
   );
   const storeFolder = (store: string): string => path.join(folder, 'stores', store);
   const imageOf = (volume: string): string => path.join(folder, `${volume}.img`);

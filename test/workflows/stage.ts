@@ -119,7 +119,11 @@ export async function until(handle: WorkflowHandle, wanted: (status: JobStatus) 
 }
 
 /** Each store's counts are what a walk of its maps says. */
-export async function expectCounted({ installation }: Stage, volume: string, stores: readonly string[]): Promise<void> {
+export async function expectCounted(
+  { installation }: Pick<Stage, 'installation'>,
+  volume: string,
+  stores: readonly string[],
+): Promise<void> {
   for (const store of stores) {
     const problems = await audit(await installation.repository(store, volume));
     if (problems.length > 0) throw new Error(`${store}: ${JSON.stringify(problems.slice(0, 5))}`);
@@ -127,7 +131,11 @@ export async function expectCounted({ installation }: Stage, volume: string, sto
 }
 
 /** What has to hold after any job: the counts, and that the newest snapshot restores to the image as it is now, from each store. */
-export async function expectSound(stage: Stage, volume: string, stores: readonly string[]): Promise<void> {
+export async function expectSound(
+  stage: Pick<Stage, 'installation' | 'threads'>,
+  volume: string,
+  stores: readonly string[],
+): Promise<void> {
   const { installation, threads } = stage;
   await expectCounted(stage, volume, stores);
   for (const store of stores) {

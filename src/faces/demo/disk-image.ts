@@ -80,9 +80,10 @@ export async function copySparse(from: string, to: string): Promise<'reflink' | 
   return 'sparse copy';
 }
 
-/** The parts of a file that are no holes. */
+/** The parts of a file that are no holes. Synced first: what is not on disk yet may come to lie in larger pieces there. */
 export async function dataOf(file: string): Promise<{ readonly sizeBytes: number; readonly ranges: readonly DataRange[] }> {
   await using handle = await open(file, 'r');
+  await handle.sync();
   const { size } = await handle.stat();
   return { sizeBytes: size, ranges: [...dataRanges(handle.fd, 0, size)] };
 }

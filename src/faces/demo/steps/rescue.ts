@@ -11,7 +11,7 @@ import { imageOf, type Captured, type DemoContext } from '../demo-context.ts';
 import { STORES, type DemoStore } from '../demo-folder.ts';
 import { digestOfFile } from '../disk-image.ts';
 import { passphraseVariable, storeUrl, VOLUME } from '../installation.ts';
-import { left, requireThat, type Outcome, type Step } from '../step.ts';
+import { left, requireThat, type Figures, type Outcome, type Step } from '../step.ts';
 
 const restoredSchema = z.looseObject({ snapshot: z.string(), readBytes: z.number(), writtenBytes: z.number(), sizeBytes: z.number() });
 
@@ -39,11 +39,10 @@ async function alone<T>({ folder }: DemoContext, store: DemoStore, work: (origin
 
 interface Judged {
   readonly lines: readonly string[];
-  readonly e2fsckStatus: number | null;
-  readonly digest: string;
+  readonly figures: Figures;
 }
 
-/** e2fsck where there is such a file system, cmp where the volume is still as it was then, BLAKE3 always. */
+/** e2fsck where there is such a file system; then byte by byte where the volume is still as it was, else by its BLAKE3. */
 async function judge(context: DemoContext, restored: string, captured: Captured, original: string | null): Promise<Judged> {
   const { programs, note } = context;
   const lines: string[] = [];
@@ -61,13 +60,13 @@ async function judge(context: DemoContext, restored: string, captured: Captured,
     const ran = await programs.run('cmp', [restored, original]);
     requireThat(ran.status === 0, `cmp ends with ${ran.status}: ${ran.stdout}`);
     programs.remember({ line: ran.line.replace(original, context.folder.volume) }, `exit status ${ran.status}: not a byte differs`);
-    lines.push('cmp: not a byte differs');
+    return { lines: [...lines, 'cmp: not a byte differs'], figures: { e2fsckStatus, cmpStatus: ran.status } };
   }
   note('BLAKE3');
-  const digest = await digestOfFile(restored);
-  requireThat(digest === captured.digest, `BLAKE3 is ${digest} and was ${captured.digest ?? 'not taken'}`);
-  lines.push(`BLAKE3 ${digest.slice(0, 16)}: as it was when it was captured`);
-  return { lines, e2fsckStatus, digest };
+  const expected = original === null ? left(captured.digest, 'the digest of the volume') : await digestOfFile(original);
+  const blake3 = await digestOfFile(restored);
+  requireThat(blake3 === expected, `BLAKE3 is ${blake3} and was ${expected}`);
+  return { lines: [...lines, `BLAKE3 ${blake3.slice(0, 16)}: as when it was captured`], figures: { e2fsckStatus, blake3 } };
 }
 
 async function restore(
@@ -84,12 +83,12 @@ async function restore(
   const args = ['rescue', 'restore', VOLUME, target, '--snapshot', captured.snapshot, ...rescueArguments(context, store)];
   const result = await programs.holdfastJson(restoredSchema, args, rescueVariables(context, store));
   const restoreSeconds = (performance.now() - begunMs) / 1000;
-  const { lines, e2fsckStatus, digest } = await judge(context, target, captured, original);
+  const { lines, figures } = await judge(context, target, captured, original);
   if (!options.keep) await rm(target);
   return {
     figures: {
       ...{ store, snapshot: captured.snapshot, restoreSeconds, storeReadBytes: result.readBytes, writtenBytes: result.writtenBytes },
-      ...{ e2fsckStatus, blake3: digest },
+      ...figures,
     },
     lines: [
       `${formatBytes(result.sizeBytes)} from ${formatBytes(result.readBytes)} in ${restoreSeconds.toFixed(1)} s, ${formatBytes(result.sizeBytes / restoreSeconds)}/s`,

@@ -60,7 +60,6 @@ export const wipe: Step<DemoContext> = {
     const [reconcile] = await Promise.all([
       programs.holdfastJson(reconciled, ['reconcile'], installation.variables),
       installation.startWorker('controller'),
-      installation.startWorker('node'),
     ]);
     requireThat(
       reconcile.plan.some(({ id }) => id === job),

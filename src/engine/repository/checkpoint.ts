@@ -39,13 +39,25 @@ const PACK = 32;
 /** A pack takes 32 bytes, so 16 MB a part. */
 const PACKS_A_PART = 524_288;
 
-/** Manifests that open, newest first. One that does not is passed over: an older one, or the log itself, says the same. */
+/**
+ * Manifests that open, newest first. One that does not is passed over: an older one, or the log itself, says the same. One
+ * that is gone since it was listed was dropped because newer ones were written: those are looked for.
+ */
 export async function* checkpoints(store: ObjectStore, key: SealingKey): AsyncGenerator<Checkpoint> {
-  for (const { name } of await store.list('checkpoint/')) {
-    const stored = await store.get(name);
-    if (stored === null) continue;
-    const checkpoint = openManifest(key, name, stored);
-    if (checkpoint !== null) yield checkpoint;
+  const seen = new Set<string>();
+  for (let dropped = true; dropped;) {
+    dropped = false;
+    for (const { name } of await store.list('checkpoint/')) {
+      if (seen.has(name)) continue;
+      const stored = await store.get(name);
+      if (stored === null) {
+        dropped = true;
+        break;
+      }
+      seen.add(name);
+      const checkpoint = openManifest(key, name, stored);
+      if (checkpoint !== null) yield checkpoint;
+    }
   }
 }
 

@@ -71,6 +71,8 @@ export function openRepository(parts: RepositoryParts): Repository {
   /** Whether `ledger` and the table belong together; false while the table is written, and after a write that failed. */
   let whole = false;
   let damaged = false;
+  /** The newest record that this process knows to stand; its fold may have failed. */
+  let standing = 0;
   let emptied: Buffer[] = [];
   let tail: Promise<unknown> = Promise.resolve();
 
@@ -262,6 +264,7 @@ export function openRepository(parts: RepositoryParts): Repository {
           entries,
         });
         if (record === null) return null;
+        standing = record.seq;
         try {
           const folded = await fold(at, [record]);
           if (folded !== null) ledger = folded;
@@ -289,8 +292,8 @@ export function openRepository(parts: RepositoryParts): Repository {
     ledger: current,
     async append(plan) {
       const seq = await committer.append(plan);
-      // Whoever appends may look at what came of it.
-      if (!whole || current().n < (seq ?? 0)) await sync();
+      // Whoever appends may look at what came of it, or of the entry of the same batch that left nothing to do.
+      if (!whole || current().n < standing) await sync();
       return seq;
     },
     relook: sync,

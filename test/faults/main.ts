@@ -3,8 +3,8 @@
  *
  *     npm run faults -- --seed S --runs M [--point NAME] [--store file|s3] [--trace] [--temporal]
  *
- * Run i plays the script of seed S + i. A failing run prints the one command that repeats it. `--temporal` plays the set with
- * the real server and worker processes instead (temporal-campaign.ts). `--points` lists the names.
+ * Run i plays the script of seed S + i. A failing run prints the one command that repeats it. `--temporal` plays the scenes with
+ * the real server and worker processes instead, M times over. `--points` lists the names.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,9 @@ import { parseArgs } from 'node:util';
 import { readStackEnvironment } from '../../src/faces/stack/environment.ts';
 import { stderrProgress } from '../../src/faces/stack/progress.ts';
 import { runCampaign, tableOf } from './campaign.ts';
+import { raiseCast } from './cast.ts';
 import { POINTS } from './points.ts';
+import { SCENES } from './scenes.ts';
 
 const { values } = parseArgs({
   options: {
@@ -33,6 +35,21 @@ if (values.points) {
 }
 const folder = mkdtempSync(path.join(tmpdir(), 'hf-faults-campaign-'));
 const finder = { environment: readStackEnvironment(), progress: stderrProgress };
+if (values.temporal) {
+  await using cast = await raiseCast(finder);
+  cast.begin('controller');
+  cast.begin('node');
+  const rounds = Number(values.runs);
+  for (let round = 0; round < rounds; round++)
+    for (const [i, { name, play }] of SCENES.entries()) {
+      const begun = performance.now();
+      await play(cast, `scene-${round}-${i}`);
+      process.stdout.write(`${((performance.now() - begun) / 1000).toFixed(1).padStart(7)} s  ${name}\n`);
+    }
+  process.stdout.write('all passed\n');
+  rmSync(folder, { recursive: true, force: true });
+  process.exit(0);
+}
 const store = values.store === 'file' || values.store === 's3' ? values.store : undefined;
 try {
   const report = await runCampaign({

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
-import { describeWith } from '../faces/stack/describe-with.ts';
+import { describeWith, finder } from '../faces/stack/describe-with.ts';
 import { writeExtents } from '../systems/image.ts';
 import { expectCounted, expectSound, failureOf, raiseStage, until, type Stage } from './stage.ts';
 
@@ -14,7 +14,7 @@ let stage: Stage;
 const describeTemporal = await describeWith('temporal');
 describeTemporal('captureSnapshot', () => {
   beforeAll(async () => {
-    stage = await raiseStage();
+    stage = await raiseStage(finder);
     for (const store of ['a', 'b', 'c']) await stage.installation.addStore(store);
   });
   afterAll(async () => stage[Symbol.asyncDispose]());

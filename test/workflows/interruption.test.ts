@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { type CaptureResult } from '../../src/domain/jobs.ts';
 import { collectGarbage } from '../../src/systems/lifecycle/deletion.ts';
-import { describeWith } from '../faces/stack/describe-with.ts';
+import { describeWith, finder } from '../faces/stack/describe-with.ts';
 import { expectSound, raiseStage, until, type Stage } from './stage.ts';
 
 const EXTENT = 64 * 1024;
@@ -28,7 +28,7 @@ async function expectTidy(volume: string, stores: readonly string[]): Promise<vo
 const describeTemporal = await describeWith('temporal');
 describeTemporal('a running capture', () => {
   beforeAll(async () => {
-    stage = await raiseStage();
+    stage = await raiseStage(finder);
     for (const store of ['a', 'b']) await stage.installation.addStore(store);
   });
   afterAll(async () => stage[Symbol.asyncDispose]());

@@ -2,7 +2,7 @@ import { copyFileSync, readdirSync, readFileSync, statSync, writeFileSync } from
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { PURGE_UPDATE, UNDELETE_UPDATE, type CaptureResult, type DeleteResult, type RestoreResult } from '../../src/domain/jobs.ts';
-import { describeWith } from '../faces/stack/describe-with.ts';
+import { describeWith, finder } from '../faces/stack/describe-with.ts';
 import { digestOfImage, writeExtents } from '../systems/image.ts';
 import { expectCounted, expectSound, failureOf, raiseStage, until, type Stage } from './stage.ts';
 
@@ -37,7 +37,7 @@ const waiting = (handle: Awaited<ReturnType<typeof remove>>) => until(handle, (s
 const describeTemporal = await describeWith('temporal');
 describeTemporal('the life of a snapshot', () => {
   beforeAll(async () => {
-    stage = await raiseStage();
+    stage = await raiseStage(finder);
     for (const store of ['a', 'b']) await stage.installation.addStore(store);
   });
   afterAll(async () => stage[Symbol.asyncDispose]());

@@ -10,7 +10,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { DefaultLogger, makeTelemetryFilterString, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { createActivities } from '../../activities/index.ts';
 import {
   hostQueue,
@@ -26,10 +26,10 @@ import {
 import { volumeName } from '../../src/domain/ids.ts';
 import { audit } from '../../src/engine/repository/audit.ts';
 import { newestVisible } from '../../src/engine/repository/transfer-reader.ts';
+import type { FinderOptions } from '../../src/faces/stack/component.ts';
 import { startTemporal, type RunningTemporal } from '../../src/faces/stack/temporal.ts';
 import { Threads } from '../../src/ground/threads/threads.ts';
 import { bundleWorkflows } from '../../workers/worker-process.ts';
-import { finder } from '../faces/stack/describe-with.ts';
 import { digestOfImage } from '../systems/image.ts';
 import { restoreSnapshot } from '../systems/restore-snapshot.ts';
 import { createInstallation, HOST, type Installation } from '../systems/installation.ts';
@@ -47,9 +47,10 @@ export interface Stage extends AsyncDisposable {
   failure<Kind extends JobKind>(kind: Kind, input: JobInputs[Kind]): Promise<string>;
 }
 
-export async function raiseStage(): Promise<Stage> {
+export async function raiseStage(finder: FinderOptions): Promise<Stage> {
   await using stack = new AsyncDisposableStack();
-  Runtime.install({ logger: new DefaultLogger('ERROR'), shutdownSignals: [] });
+  const telemetryOptions = { logging: { filter: makeTelemetryFilterString({ core: 'ERROR' }) } };
+  Runtime.install({ logger: new DefaultLogger('ERROR'), shutdownSignals: [], telemetryOptions });
   const weather = createWeather();
   const installation = stack.use(await createInstallation({ decorate: weather.decorate, retry: { attempts: 2, baseDelayMs: 10 } }));
   const temporal = stack.use(await startTemporal({ logFile: path.join(installation.folder, 'temporal.log') }, finder));

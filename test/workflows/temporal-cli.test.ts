@@ -26,7 +26,7 @@ describeTemporal("with Temporal's own client alone", () => {
   let environment: NodeJS.ProcessEnv;
 
   beforeAll(async () => {
-    stage = await raiseStage();
+    stage = await raiseStage(finder);
     for (const store of ['local', 'cloud']) await stage.installation.addStore(store);
     const writes = Array.from({ length: 20 }, (_, i) => ({ extent: i * 2, content: i * 2 + 2 }));
     await stage.installation.addVolume('db', ['local'], { sizeBytes: 50 * EXTENT, extentBytes: EXTENT, writes });

@@ -1,7 +1,7 @@
 import { renameSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { DETACH_UPDATE, PAUSE_UPDATE, RESUME_UPDATE, type CaptureResult, type CopyResult } from '../../src/domain/jobs.ts';
-import { describeWith } from '../faces/stack/describe-with.ts';
+import { describeWith, finder } from '../faces/stack/describe-with.ts';
 import { expectSound, raiseStage, statusOf, until, type Stage } from './stage.ts';
 
 const EXTENT = 64 * 1024;
@@ -22,7 +22,7 @@ function takeAway(store: string): () => void {
 const describeTemporal = await describeWith('temporal');
 describeTemporal('a store in trouble', () => {
   beforeAll(async () => {
-    stage = await raiseStage();
+    stage = await raiseStage(finder);
     for (const store of ['a', 'b', 'c']) await stage.installation.addStore(store);
   });
   afterAll(async () => stage[Symbol.asyncDispose]());

@@ -1,0 +1,63 @@
+/**
+ * Records a history of each workflow from a real run, for the replay test.
+ *
+ *     npx node test/replay/record.ts [FOLDER]     default: test/replay/histories
+ *
+ * The histories stand for the jobs that run in the installations out there: a change of a workflow that they do not replay on
+ * would break those jobs. Record anew only when a workflow was changed on purpose and no job of the old one is running
+ * anywhere; else keep the old history, and the workflow compatible (`patched`).
+ */
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { format, resolveConfig } from 'prettier';
+import type { CaptureResult } from '../../src/domain/jobs.ts';
+import { readStackEnvironment } from '../../src/faces/stack/environment.ts';
+import { stderrProgress } from '../../src/faces/stack/progress.ts';
+import { raiseStage, until } from '../workflows/stage.ts';
+
+const EXTENT = 64 * 1024;
+const folder = process.argv[2] ?? path.join(import.meta.dirname, 'histories');
+
+await using stage = await raiseStage({ environment: readStackEnvironment(), progress: stderrProgress });
+const { installation, client } = stage;
+for (const store of ['a', 'b']) await installation.addStore(store);
+const writes = Array.from({ length: 20 }, (_, i) => ({ extent: i * 2, content: i * 2 + 2 }));
+await installation.addVolume('vol', ['a'], { sizeBytes: 50 * EXTENT, extentBytes: EXTENT, writes });
+
+const capture = async () => (await (await stage.start('captureSnapshot', { volume: 'vol' })).result()) as CaptureResult;
+await capture();
+const { snapshot } = await capture();
+const ended = [
+  await stage.start('copySnapshot', { volume: 'vol', snapshot, from: 'a', to: ['b'] }),
+  await stage.start('restoreVolume', { volume: 'vol', store: 'a', target: path.join(installation.folder, 'restored') }),
+  await stage.start('verifyStore', { volume: 'vol', store: 'a', depth: 'all' }),
+  await stage.start('collectGarbage', { repository: 'vol', store: 'a' }),
+];
+for (const handle of ended) await handle.result();
+// A delete that waits and is woken by the next commit; and that capture pauses for a store that is away for a while.
+const removal = await stage.start('deleteSnapshot', { volume: 'vol', store: 'a', snapshot });
+await until(removal, (status) => status.state === 'waiting');
+const folderOfA = installation.storeFolder('a');
+renameSync(folderOfA, `${folderOfA}.away`);
+const pausing = await stage.start('captureSnapshot', { volume: 'vol' });
+await until(pausing, (status) => status.state === 'paused');
+renameSync(`${folderOfA}.away`, folderOfA);
+await pausing.result();
+await removal.result();
+
+mkdirSync(folder, { recursive: true });
+for (const [kind, id] of [
+  ['captureSnapshot', 'capture.vol'],
+  ['deleteSnapshot', removal.workflowId],
+] as const)
+  await save(kind, id);
+for (const handle of ended) await save((await handle.describe()).type, handle.workflowId);
+
+async function save(kind: string, workflowId: string): Promise<void> {
+  const history = await client.workflow.getHandle(workflowId).fetchHistory();
+  const file = path.join(folder, `${kind}.json`);
+  const text = JSON.stringify({ workflowId, history: JSON.parse(historyToJSON(history)) as unknown });
+  writeFileSync(file, await format(text, { ...(await resolveConfig(file)), parser: 'json' }));
+  process.stdout.write(`${file}: ${history.events?.length} events\n`);
+}

@@ -1,0 +1,49 @@
+/** A capture from its plan to its commits, as the workflow does it when nothing goes wrong, in one call. */
+import { randomBytes } from 'node:crypto';
+import { captureInput, parseInput } from '../../src/domain/job-inputs.ts';
+import { newSnapshotId, type SnapshotId } from '../../src/domain/ids.ts';
+import type { Home } from '../../src/engine/catalog/home.ts';
+import type { CommitOutcome } from '../../src/engine/repository/commit.ts';
+import type { Threads } from '../../src/ground/threads/threads.ts';
+import { openCapture, shipVolume, type Attempt, type ShippedPart } from '../../src/systems/shipping/capture.ts';
+import { commitTo } from '../../src/systems/shipping/destinations.ts';
+import { planCapture } from '../../src/systems/shipping/plan.ts';
+
+/** A capture that has shipped all of its volume and not committed: what a node holds that is left behind. */
+export interface ShippedCapture {
+  readonly snapshot: SnapshotId;
+  commit(): Promise<readonly CommitOutcome[]>;
+}
+
+export async function shipCapture(home: Home, threads: Threads, volume: string, by: Attempt): Promise<ShippedCapture> {
+  const snapshot = newSnapshotId(Date.now(), () => randomBytes(4).readUInt32BE(0) / 2 ** 32);
+  const input = parseInput(captureInput, 'captureSnapshot', { volume });
+  const plan = planCapture(await home.catalog.sync(), input, snapshot);
+  const opened = await openCapture(home, plan, by);
+  const claims = opened.destinations.flatMap((one) => (one.kind === 'open' ? [one] : []));
+  const parts: ShippedPart[] = [];
+  for (let subtree = 0; subtree < opened.subtrees; subtree++)
+    parts.push(await shipVolume(home, plan, opened, subtree, claims, { threads }));
+  return {
+    snapshot,
+    commit: () =>
+      Promise.all(
+        claims.map(({ store, epoch }) =>
+          commitTo(home, store, plan.repository, {
+            ...{ lineage: plan.lineage, epoch, snapshot, sizeBytes: opened.sizeBytes, extentBytes: plan.extentBytes },
+            ...{ takenMs: opened.takenMs, consistency: 'crash', label: null },
+            receipts: parts.flatMap((part) =>
+              part.receipts.flatMap((one) => (one.store === store && one.receipt.part !== null ? [one.receipt] : [])),
+            ),
+          }),
+        ),
+      ),
+  };
+}
+
+export async function captureVolume(home: Home, threads: Threads, volume: string): Promise<SnapshotId> {
+  const shipped = await shipCapture(home, threads, volume, { owner: `test ${randomBytes(8).toString('hex')}`, attempt: 1 });
+  const outcomes = await shipped.commit();
+  if (outcomes.some(({ kind }) => kind !== 'committed')) throw new Error(`not committed: ${JSON.stringify(outcomes)}`);
+  return shipped.snapshot;
+}

@@ -1,0 +1,111 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect, test } from '@jest/globals';
+import type { RepositoryName } from '../../src/domain/ids.ts';
+import { volumeName } from '../../src/domain/ids.ts';
+import { openCached, repositoryPrefix } from '../../src/engine/catalog/home.ts';
+import { audit } from '../../src/engine/repository/audit.ts';
+import { openRepositoryFormat } from '../../src/engine/repository/format.ts';
+import { openStore } from '../../src/ground/stores/open-store.ts';
+import { within } from '../../src/ground/stores/within.ts';
+import { Threads } from '../../src/ground/threads/threads.ts';
+import { collectGarbage } from '../../src/systems/lifecycle/deletion.ts';
+import { captureVolume, shipCapture } from './capture-volume.ts';
+import { digestOfImage, writeExtents } from './image.ts';
+import { createInstallation, environmentOf, openHomeIn, PASSPHRASE, type Installation } from './installation.ts';
+import { lifecycleSuite, type Place } from './lifecycle-suite.ts';
+
+const EXTENT = 16 * 1024;
+const SIZE = 600 * EXTENT + 77;
+const VOLUME = volumeName('vol');
+
+/** An installation with one store and three snapshots of a volume in it. */
+async function captureThree(): Promise<{ installation: Installation; threads: Threads; captured: Place['captured'] }> {
+  const installation = await createInstallation();
+  const threads = new Threads({ count: 2 });
+  await installation.addStore('store');
+  const writes = Array.from({ length: 200 }, (_, i) => ({ extent: i * 3, content: i + 1 }));
+  await installation.addVolume(VOLUME, ['store'], { sizeBytes: SIZE, extentBytes: EXTENT, writes });
+  const captured: { snapshot: Place['captured'][number]['snapshot']; digest: string }[] = [];
+  for (let i = 0; i < 3; i++) {
+    writeExtents(installation.imageOf(VOLUME), SIZE, EXTENT, [
+      { extent: 10 + i, content: 1000 + i },
+      { extent: 30, content: 2000 + i },
+      { extent: 60 + i * 3, content: 0 },
+    ]);
+    captured.push({
+      snapshot: await captureVolume(installation.home, threads, VOLUME),
+      digest: digestOfImage(installation.imageOf(VOLUME)),
+    });
+  }
+  return { installation, threads, captured };
+}
+
+lifecycleSuite('a node: its home, its volume and its cache are there', async () => {
+  const { installation, threads, captured } = await captureThree();
+  return {
+    ...{ threads, captured, volume: VOLUME, folder: installation.folder },
+    repository: await installation.repository('store', VOLUME),
+    [Symbol.asyncDispose]: async () => {
+      await threads[Symbol.asyncDispose]();
+      await installation[Symbol.asyncDispose]();
+    },
+  };
+});
+
+lifecycleSuite('a controller: node, volume and catalog are gone, it has an address and a passphrase', async () => {
+  const { installation, threads, captured } = await captureThree();
+  const { folder } = installation;
+  await installation.home[Symbol.asyncDispose]();
+  for (const lost of ['home', 'cache', `${VOLUME}.img`]) rmSync(path.join(folder, lost), { recursive: true });
+  const elsewhere = mkdtempSync(path.join(tmpdir(), 'hf-elsewhere-'));
+  const store = await openStore(`file://${installation.storeFolder('store')}`);
+  const inside = within(store, repositoryPrefix(VOLUME));
+  const unlocked = await openRepositoryFormat(inside, PASSPHRASE);
+  const repository = await openCached(
+    inside,
+    unlocked,
+    elsewhere,
+    environmentOf('controller', () => undefined),
+  );
+  await repository.sync();
+  return {
+    ...{ threads, captured, volume: VOLUME, folder: elsewhere, repository },
+    [Symbol.asyncDispose]: async () => {
+      await threads[Symbol.asyncDispose]();
+      for (const each of [folder, elsewhere]) rmSync(each, { recursive: true, force: true });
+    },
+  };
+});
+
+test('ownership moves by claim: a node that comes back late is refused, and harms nothing', async () => {
+  await using threads = new Threads({ count: 1 });
+  await using installation = await createInstallation();
+  await installation.addStore('store');
+  const writes = Array.from({ length: 40 }, (_, i) => ({ extent: i, content: i + 1 }));
+  await installation.addVolume(VOLUME, ['store'], { sizeBytes: 50 * EXTENT, extentBytes: EXTENT, writes });
+  const late = await shipCapture(installation.home, threads, VOLUME, { owner: 'the node that was thought dead', attempt: 1 });
+
+  // Another machine takes the volume over: its own home and cache on the same catalog and store.
+  const environment = environmentOf('another', () => undefined);
+  await using another = await openHomeIn(installation.folder, installation.variables, environment, {
+    cacheDir: path.join(installation.folder, 'cache.another'),
+  });
+  const taken = await captureVolume(another, threads, VOLUME);
+  const theirs = await another.repository(await storeOf(installation), VOLUME as string as RepositoryName);
+  await collectGarbage(theirs, 'another');
+
+  await expect(late.commit()).rejects.toMatchObject({ code: 'CLAIM_LOST' });
+  const ours = await installation.repository('store', VOLUME);
+  await ours.sync();
+  expect([...ours.ledger().snapshots.keys()]).toEqual([taken]);
+  expect(await audit(ours)).toEqual([]);
+  expect(await audit(theirs)).toEqual([]);
+});
+
+const storeOf = async ({ home }: Installation) => {
+  const [store] = (await home.catalog.sync()).stores.keys();
+  if (store === undefined) throw new Error('no store');
+  return store;
+};

@@ -150,17 +150,16 @@ export async function writeCheckpoint(repository: Repository): Promise<number> {
   return ledger.n;
 }
 
-/** Keeps the newest two manifests and their parts; what is newer than the newest manifest is somebody's work in progress. */
+/**
+ * Keeps the newest two manifests, and parts from the older of the two on: what else is there of those n may be somebody's
+ * work in progress, whose manifest would be the second newest and must not lack its parts.
+ */
 async function dropOldCheckpoints(store: ObjectStore): Promise<void> {
   const names: string[] = [];
   for await (const { name } of listAll(store, 'checkpoint/')) names.push(name);
-  const kept = names.slice(0, 2).map(inverseNumber);
-  const newest = kept[0] ?? 0;
+  const oldest = names.slice(0, 2).map(inverseNumber).at(-1) ?? 0;
   const doomed = names.slice(2);
-  for await (const { name } of listAll(store, 'checkpoint-part/')) {
-    const n = Number(name.split('/')[1]);
-    if (n < newest && !kept.includes(n)) doomed.push(name);
-  }
+  for await (const { name } of listAll(store, 'checkpoint-part/')) if (Number(name.split('/')[1]) < oldest) doomed.push(name);
   for (let i = 0; i < doomed.length; i += 1000) await store.delete(doomed.slice(i, i + 1000));
 }
 

@@ -6,6 +6,7 @@ export interface CampaignOptions {
   readonly from: number;
   readonly seeds: number;
   readonly steps: number;
+  readonly hot: boolean;
   readonly stopAtFailure: boolean;
   readonly trace: ((line: string) => void) | null;
   readonly onSeed: (done: number) => void;
@@ -14,7 +15,7 @@ export interface CampaignOptions {
 export async function runCampaign(options: CampaignOptions): Promise<CampaignResult> {
   let total = EMPTY;
   for (let seed = options.from; seed < options.from + options.seeds; seed++) {
-    const run = await runSeed(seed, options.steps, options.trace);
+    const run = await runSeed({ ...options, seed });
     total = addUp(total, {
       seeds: 1,
       records: run.records,

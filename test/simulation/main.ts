@@ -20,6 +20,7 @@ interface Options {
   readonly scale: string;
   readonly mutant?: string;
   readonly mutants?: true;
+  readonly hot?: true;
   readonly parallelCollectors?: true;
   readonly trace?: true;
   readonly keepGoing?: true;
@@ -30,6 +31,7 @@ interface Work {
   readonly from: number;
   readonly seeds: number;
   readonly steps: number;
+  readonly hot: boolean;
   readonly scale: string;
   readonly mutant: string | null;
   readonly parallelCollectors: boolean;
@@ -41,7 +43,7 @@ const STEPS = 1000;
 /** Seeds that a child takes at a time; its start costs as much as ten. */
 const CHUNK = 500;
 /** Seeds after which a mutant counts as survivor, when its known seed does not fail. */
-const MUTANT_SEEDS = 400;
+const MUTANT_SEEDS = 1500;
 
 const positive = (text: string): number => {
   const value = Number(text);
@@ -60,7 +62,7 @@ async function work(here: Work, onSeed: (done: number) => void): Promise<Campaig
   const { runCampaign } = await import('./campaign.ts');
   verifyPatches();
   const trace = here.trace ? (line: string) => void process.stdout.write(`${line}\n`) : null;
-  return runCampaign({ from: here.from, seeds: here.seeds, steps: here.steps, stopAtFailure: !here.keepGoing, trace, onSeed });
+  return runCampaign({ ...here, stopAtFailure: !here.keepGoing, trace, onSeed });
 }
 
 /** Work in a process of its own, which is what a mutant needs and what a second core takes. */
@@ -79,7 +81,7 @@ function delegate(there: Work): Promise<CampaignResult> {
 }
 
 const repeat = (seed: number, here: Work): string =>
-  `npm run simulate -- --seeds 1 --from ${seed} --steps ${here.steps}${here.mutant === null ? '' : ` --mutant ${here.mutant}`}${here.parallelCollectors ? ' --parallel-collectors' : ''}${here.scale === 'small' ? '' : ` --scale ${here.scale}`} --trace`;
+  `npm run simulate -- --seeds 1 --from ${seed} --steps ${here.steps}${here.mutant === null ? '' : ` --mutant ${here.mutant}`}${here.hot ? ' --hot' : ''}${here.parallelCollectors ? ' --parallel-collectors' : ''}${here.scale === 'small' ? '' : ` --scale ${here.scale}`} --trace`;
 
 async function campaign(options: Options, whole: Work): Promise<boolean> {
   const started = performance.now();
@@ -116,6 +118,7 @@ async function mutants(options: Options): Promise<boolean> {
       from: options.from ?? mutant.seed,
       seeds: options.from === undefined ? MUTANT_SEEDS : options.seeds,
       steps,
+      hot: options.hot ?? mutant.hot,
       scale: options.scale,
       mutant: mutant.name,
       parallelCollectors: false,
@@ -154,6 +157,7 @@ const program = new Command('simulate')
   .option('--scale <scale>', 'small: small limits and light sealing; full: those of the product', 'small')
   .option('--mutant <name>', 'with one safeguard taken out')
   .option('--mutants', 'every mutant until it fails; one that does not is an error')
+  .option('--hot', 'busy and faulty in every way at once')
   .option('--parallel-collectors', 'several collectors at once, which the product does not do')
   .option('--trace', 'print every call and record')
   .option('--keep-going', 'go on after a seed that fails')
@@ -165,6 +169,7 @@ const program = new Command('simulate')
           from: options.from ?? 1,
           seeds: options.seeds,
           steps: options.steps ?? STEPS,
+          hot: options.hot === true,
           scale: options.scale,
           mutant: options.mutant ?? null,
           parallelCollectors: options.parallelCollectors === true,

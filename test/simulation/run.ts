@@ -34,8 +34,16 @@ export interface RunResult {
 const COLD_EVERY = 40;
 const WORKERS_MAX = 10;
 
-export async function runSeed(seed: number, steps: number, trace: ((line: string) => void) | null = null): Promise<RunResult> {
-  const world = createWorld(seed, trace);
+export interface RunOptions {
+  readonly seed: number;
+  readonly steps: number;
+  /** Busy and faulty in every way at once, instead of as the seed draws it. */
+  readonly hot: boolean;
+  readonly trace: ((line: string) => void) | null;
+}
+
+export async function runSeed({ seed, steps, hot, trace }: RunOptions): Promise<RunResult> {
+  const world = createWorld(seed, hot, trace);
   let workers: Worker[] = [];
   const scheduler = createScheduler({
     random: world.random,
@@ -78,8 +86,8 @@ async function live(
     const idle = workers().filter((one) => one.tasks === 0);
     const reuse = random.next();
     let worker: Worker | undefined;
-    if (reuse < 0.5 && idle.length > 0) worker = random.pick(idle);
-    else if (reuse < 0.7 && workers().length > 0) worker = random.pick(workers());
+    if (reuse < temper.together && workers().length > 0) worker = random.pick(workers());
+    else if (reuse < temper.together + 0.4 && idle.length > 0) worker = random.pick(idle);
     else {
       if (workers().length >= WORKERS_MAX) {
         const [gone] = idle;

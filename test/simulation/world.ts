@@ -36,6 +36,8 @@ export interface Temper {
   readonly tasks: Readonly<Record<TaskKind, number>>;
   /** Tasks at a time. */
   readonly tasksMax: number;
+  /** Share of tasks that begin beside another one in a busy process. */
+  readonly together: number;
   /** Steps that a writer rests between shipping and committing, at the most. */
   readonly pauseMax: number;
   /** Weight of purges among what users ask for. */
@@ -80,9 +82,9 @@ export interface World {
 /** Superseded while it was read; a cache that rotted. Anything else that an operator should know must not happen here. */
 const HARMLESS_ALARMS = ['a checkpoint cannot be read', 'the local cache is damaged'] as const;
 
-export function createWorld(seed: number, trace: ((line: string) => void) | null): World {
+export function createWorld(seed: number, hot: boolean, trace: ((line: string) => void) | null): World {
   const random = createRandom(seed);
-  const temper = drawTemper(random);
+  const temper = hot ? HOT : drawTemper(random);
   const volumes = createVolumes(random, temper);
   const key = { dataKey: random.bytes(32), repositoryId: random.bytes(16) };
   const stats = new Map<string, number>();
@@ -127,6 +129,20 @@ export function createWorld(seed: number, trace: ((line: string) => void) | null
   };
 }
 
+/** Everything at once: for what takes several rare things in a row to go wrong. */
+const HOT: Temper = {
+  faults: { fails: 0.01, losesAnswer: 0.015, comesLate: 0.005, comesTwice: 0.003, kills: 0.002, freezes: 0.02, stepsLost: 200 },
+  tasks: { capture: 7, user: 12, collect: 10, sweep: 3, checkpoint: 3, read: 2 },
+  tasksMax: 9,
+  together: 0.5,
+  pauseMax: 80,
+  purges: 6,
+  copies: 0.3,
+  alphabet: 6,
+  sharedCaches: 0.3,
+  oldCaches: 0.5,
+};
+
 function drawTemper(random: Random): Temper {
   const wildness = random.pick([0.3, 1, 1, 2]);
   const stepsLost = random.pick([60, 200, 600]);
@@ -143,6 +159,7 @@ function drawTemper(random: Random): Temper {
     },
     tasks: { capture: weight(7), user: weight(7), collect: weight(4), sweep: weight(1.5), checkpoint: weight(1), read: weight(2) },
     tasksMax: random.pick([3, 6, 9]),
+    together: random.pick([0.1, 0.2, 0.5]),
     pauseMax: random.pick([20, 80, 300]),
     purges: random.pick([1, 1, 8]),
     copies: random.pick([0.06, 0.06, 0.3]),

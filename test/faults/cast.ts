@@ -86,6 +86,12 @@ export async function raiseCast(finder: FinderOptions): Promise<Cast> {
   stack.defer(async () => {
     for (const role of workers.keys()) await end(role, 'SIGKILL');
   });
+  // A starter that ends in haste takes them along.
+  const endAll = (): void => {
+    for (const child of workers.values()) child.kill('SIGKILL');
+  };
+  process.once('exit', endAll);
+  stack.defer(() => void process.off('exit', endAll));
   const lasting = stack.move();
 
   return {

@@ -35,11 +35,12 @@ if (values.points) {
 }
 const folder = mkdtempSync(path.join(tmpdir(), 'hf-faults-campaign-'));
 const finder = { environment: readStackEnvironment(), progress: stderrProgress };
-if (values.temporal) {
+const store = values.store === 'file' || values.store === 's3' ? values.store : undefined;
+/** Plays all scenes so many times; the cast is gone when it ends, however it ends. */
+async function playScenes(rounds: number): Promise<void> {
   await using cast = await raiseCast(finder);
   cast.begin('controller');
   cast.begin('node');
-  const rounds = Number(values.runs);
   for (let round = 0; round < rounds; round++)
     for (const [i, { name, play }] of SCENES.entries()) {
       const begun = performance.now();
@@ -47,11 +48,9 @@ if (values.temporal) {
       process.stdout.write(`${((performance.now() - begun) / 1000).toFixed(1).padStart(7)} s  ${name}\n`);
     }
   process.stdout.write('all passed\n');
-  rmSync(folder, { recursive: true, force: true });
-  process.exit(0);
 }
-const store = values.store === 'file' || values.store === 's3' ? values.store : undefined;
-try {
+
+async function playRuns(): Promise<void> {
   const report = await runCampaign({
     ...{ seed: Number(values.seed), runs: Number(values.runs), folder, finder },
     ...(values.point === undefined ? {} : { point: values.point }),
@@ -61,6 +60,10 @@ try {
   });
   process.stdout.write(tableOf(report));
   process.exitCode = report.failed.length > 0 ? 1 : 0;
+}
+
+try {
+  await (values.temporal ? playScenes(Number(values.runs)) : playRuns());
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

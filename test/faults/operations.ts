@@ -13,9 +13,10 @@ import { repositoryPrefix, type Home } from '../../src/engine/catalog/home.ts';
 import { mirrorCatalog } from '../../src/engine/catalog/mirror.ts';
 import { writeCheckpoint } from '../../src/engine/repository/checkpoint.ts';
 import type { Shipment } from '../../src/engine/repository/commit.ts';
-import { changePassphrase, openRepositoryFormat } from '../../src/engine/repository/format.ts';
+import { changePassphrase, openRepositoryFormat, type UnlockedRepository } from '../../src/engine/repository/format.ts';
 import type { Repository } from '../../src/engine/repository/repository.ts';
 import type { SubtreeReceipt } from '../../src/engine/transfer/contract.ts';
+import type { ObjectStore } from '../../src/ground/stores/object-store.ts';
 import { within } from '../../src/ground/stores/within.ts';
 import type { Threads } from '../../src/ground/threads/threads.ts';
 import { collectGarbage, hide, inspect, reclaimDue, undelete } from '../../src/systems/lifecycle/deletion.ts';
@@ -210,17 +211,26 @@ async function restore(snapshot: SnapshotId, store: StoreName, { home, threads, 
   }
 }
 
+/** The first of these passphrases that opens it; the last one is for a doubled change that has just gone through. Null: nothing there. */
+async function unlockWith(inside: ObjectStore, passphrases: readonly string[]): Promise<UnlockedRepository | null> {
+  for (const [i, passphrase] of passphrases.entries()) {
+    try {
+      return await openRepositoryFormat(inside, passphrase);
+    } catch (error) {
+      if (isHoldfastError(error, 'REPOSITORY_NOT_FOUND')) return null;
+      if (!isHoldfastError(error, 'PASSPHRASE_WRONG') || i === passphrases.length - 1) throw error;
+    }
+  }
+  return null;
+}
+
 /** Killed anywhere, the passphrase is the old one or the new one; made again, it is the new one and no other slot is left. */
 async function renewPassphrase(store: StoreName, { home, by, secretOf }: OperationContext): Promise<void> {
   const inside = within(await home.store(store), repositoryPrefix(REPOSITORY));
   const file = secretOf(store);
   const before = (await readFile(file, 'utf8')).trim();
   const after = `passphrase of ${by.owner}`;
-  const unlocked = await openRepositoryFormat(inside, after).catch((error: unknown) => {
-    if (isHoldfastError(error, 'PASSPHRASE_WRONG')) return openRepositoryFormat(inside, before);
-    if (isHoldfastError(error, 'REPOSITORY_NOT_FOUND')) return null;
-    throw error;
-  });
+  const unlocked = await unlockWith(inside, [after, before, after]);
   if (unlocked === null) return;
   const cheap = { random: (size: number) => home.environment.random(size), scryptN: 2 };
   await changePassphrase(inside, unlocked, after, cheap);

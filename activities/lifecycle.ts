@@ -32,6 +32,7 @@ import {
   beginRestore,
   endRestore,
   releasePin,
+  restorePin,
   restorePart,
   type BegunRestore,
   type RestoredPart,
@@ -137,7 +138,11 @@ export const createLifecycleActivities = ({ home, threads }: ActivityParts) =>
       const pulse = startPulse(subtree);
       const repository = await home.repository(job.store, job.repository);
       const compare = !fresh || activityInfo().attempt > 1;
-      return await restorePart(repository, job.store, snapshot, job.target, subtree, compare, { threads, ...pulse });
+      return await restorePart(repository, job.store, snapshot, job.target, subtree, compare, {
+        pin: restorePin(ownerNow()),
+        threads,
+        ...pulse,
+      });
     },
 
     async endRestore(job: RestoreJob, sizeBytes: number, pin: string): Promise<SnapshotId | null> {

@@ -6,7 +6,7 @@ import type { Home } from '../src/engine/catalog/home.ts';
 import { mirrorCatalog } from '../src/engine/catalog/mirror.ts';
 import type { CommitOutcome, Shipment } from '../src/engine/repository/commit.ts';
 import { openCapture, shipVolume, type Attempt, type OpenedCapture, type ShippedPart } from '../src/systems/shipping/capture.ts';
-import { closeCopy, copyPart, openCopy, type CopiedPart, type OpenedCopy } from '../src/systems/shipping/copy.ts';
+import { closeCopy, copyPart, copyPin, openCopy, type CopiedPart, type OpenedCopy } from '../src/systems/shipping/copy.ts';
 import { abandonClaims, commitTo, type OpenClaim } from '../src/systems/shipping/destinations.ts';
 import { planCapture, planCopy, type CapturePlan, type CopyPlan } from '../src/systems/shipping/plan.ts';
 import { probeStore, type ProbeAnswer } from '../src/systems/shipping/probe.ts';
@@ -62,7 +62,7 @@ export const createShippingActivities = ({ home, threads }: ActivityParts) =>
 
     async copyPart(plan: CopyPlan, snapshot: SnapshotId, subtree: number, claims: readonly OpenClaim[]): Promise<CopiedPart> {
       const pulse = startPulse(subtree);
-      return await copyPart(home, plan, snapshot, subtree, claims, { threads, ...pulse });
+      return await copyPart(home, plan, snapshot, subtree, claims, { pin: copyPin(attemptNow().owner), threads, ...pulse });
     },
 
     closeCopy: (plan: CopyPlan, pin: string): Promise<SnapshotId | null> => closeCopy(home, plan, pin),

@@ -149,7 +149,7 @@ async function copy({ snapshot, from, to }: Extract<Operation, { kind: 'copy' }>
     stores: opened.destinations,
     subtrees: opened.subtrees,
     async ship(subtree, claims) {
-      const part = await copyPart(home, plan, snapshot, subtree, claims, { threads });
+      const part = await copyPart(home, plan, snapshot, subtree, claims, { pin: opened.pin, threads });
       for (const one of part.failures) fail(one);
       if (part.paused) throw new HoldfastError('STORE_UNREACHABLE', `paused by ${part.paused.store}: ${part.paused.reason}`);
       return part.receipts;

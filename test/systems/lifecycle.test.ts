@@ -1,15 +1,18 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from '@jest/globals';
 import type { RepositoryName } from '../../src/domain/ids.ts';
 import { volumeName } from '../../src/domain/ids.ts';
+import { PIN_MS_DEFAULT } from '../../src/domain/limits.ts';
 import { openCached, repositoryPrefix } from '../../src/engine/catalog/home.ts';
 import { audit } from '../../src/engine/repository/audit.ts';
 import { openRepositoryFormat } from '../../src/engine/repository/format.ts';
+import { pinSnapshot, renewPin, unpin } from '../../src/engine/repository/pins.ts';
 import { openStore } from '../../src/ground/stores/open-store.ts';
 import { within } from '../../src/ground/stores/within.ts';
 import { Threads } from '../../src/ground/threads/threads.ts';
+import { beginRestore } from '../../src/systems/lifecycle/restoration.ts';
 import { collectGarbage } from '../../src/systems/lifecycle/deletion.ts';
 import { captureVolume, shipCapture } from './capture-volume.ts';
 import { digestOfImage, writeExtents } from './image.ts';
@@ -102,6 +105,41 @@ test('ownership moves by claim: a node that comes back late is refused, and harm
   expect([...ours.ledger().snapshots.keys()]).toEqual([taken]);
   expect(await audit(ours)).toEqual([]);
   expect(await audit(theirs)).toEqual([]);
+});
+
+test('a long reader renews its pin; once it was let go nobody renews it', async () => {
+  const { installation, threads, captured } = await captureThree();
+  await using _ = installation;
+  await using __ = threads;
+  const repository = await installation.repository('store', VOLUME);
+  const nowMs = Date.now();
+  const until = (): number | undefined => repository.ledger().pins.get('reader')?.untilMs;
+  await pinSnapshot(repository, 'reader', captured[0]!.snapshot, nowMs + PIN_MS_DEFAULT, 'a test');
+  await renewPin(repository, 'reader', nowMs + PIN_MS_DEFAULT / 4);
+  expect(until()).toBe(nowMs + PIN_MS_DEFAULT);
+  await renewPin(repository, 'reader', nowMs + PIN_MS_DEFAULT / 2);
+  expect(until()).toBe(nowMs + 1.5 * PIN_MS_DEFAULT);
+  await unpin(repository, 'reader');
+  await renewPin(repository, 'reader', nowMs + PIN_MS_DEFAULT);
+  expect(until()).toBeUndefined();
+});
+
+test("a restore that begins a second time takes what its first try left, and nobody else's file", async () => {
+  const { installation, threads } = await captureThree();
+  await using _ = installation;
+  await using __ = threads;
+  const repository = await installation.repository('store', VOLUME);
+  const target = path.join(installation.folder, 'target');
+  const begin = (again: boolean) =>
+    beginRestore(repository, { volume: VOLUME, snapshot: null, target, mode: 'create', owner: 'test', again });
+  writeFileSync(target, 'precious');
+  await expect(begin(true)).rejects.toMatchObject({ code: 'TARGET_EXISTS' });
+  expect(readFileSync(target, 'utf8')).toBe('precious');
+  rmSync(target);
+  await begin(false);
+  await expect(begin(false)).rejects.toMatchObject({ code: 'TARGET_EXISTS' });
+  const begun = await begin(true);
+  expect(begun.fresh).toBe(false);
 });
 
 const storeOf = async ({ home }: Installation) => {

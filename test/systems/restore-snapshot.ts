@@ -20,7 +20,7 @@ export async function restoreSnapshot(
 ): Promise<SnapshotId> {
   const begun = await beginRestore(repository, { volume, snapshot, target, mode, owner, again });
   for (let subtree = 0; subtree < begun.subtrees; subtree++)
-    await restorePart(repository, 'test', begun.snapshot.id, target, subtree, !begun.fresh, { threads });
+    await restorePart(repository, 'test', begun.snapshot.id, target, subtree, !begun.fresh, { pin: begun.pin, threads });
   await endRestore(repository, target, begun.snapshot.sizeBytes, begun.pin);
   return begun.snapshot.id;
 }

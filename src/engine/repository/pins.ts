@@ -6,6 +6,8 @@
  */
 import { HoldfastError } from '../../domain/errors.ts';
 import type { SnapshotId } from '../../domain/ids.ts';
+import { PIN_MS_DEFAULT } from '../../domain/limits.ts';
+import type { Ledger, Pin } from './ledger.ts';
 import type { Repository } from './repository.ts';
 
 /** Pins a live snapshot under a name of the caller's. Again with the same name: renewed. SNAPSHOT_GONE when it is not live. */
@@ -13,6 +15,22 @@ export async function pinSnapshot(repository: Repository, pin: string, snapshot:
   await repository.append((ledger) => {
     const there = ledger.pins.get(pin);
     return there?.snapshot === snapshot && there.untilMs >= untilMs ? null : { kind: 'PIN', pin, snapshot, untilMs, why };
+  });
+}
+
+/**
+ * Renews the pin of a long reader once a third of its time has passed. Nothing to do before that, and nothing once it was
+ * lifted: a reader that was left behind does not hold what its successor has let go.
+ */
+export async function renewPin(repository: Repository, pin: string, nowMs: number): Promise<void> {
+  const due = (ledger: Ledger): Pin | null => {
+    const there = ledger.pins.get(pin);
+    return there && there.untilMs - nowMs < (PIN_MS_DEFAULT * 2) / 3 ? there : null;
+  };
+  if (due(repository.ledger()) === null) return;
+  await repository.append((ledger) => {
+    const there = due(ledger);
+    return there && { kind: 'PIN', pin, snapshot: there.snapshot, untilMs: nowMs + PIN_MS_DEFAULT, why: there.why };
   });
 }
 

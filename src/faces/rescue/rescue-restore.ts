@@ -72,6 +72,7 @@ export async function rescueRestore(store: StoreName, repository: Repository, re
       let unitBytes = 0;
       const unitTotalBytes = Math.ceil(sizeBytes / subtrees);
       const part = await restorePart(repository, store, snapshot.id, target, subtree, !fresh, {
+        pin,
         threads,
         progress(event) {
           if (event.kind !== 'written') return;

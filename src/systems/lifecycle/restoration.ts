@@ -10,7 +10,7 @@ import { HoldfastError } from '../../domain/errors.ts';
 import type { SnapshotId, VolumeName } from '../../domain/ids.ts';
 import { PIN_MS_DEFAULT } from '../../domain/limits.ts';
 import type { Snapshot } from '../../engine/repository/ledger.ts';
-import { liftPin, pinSnapshot, unpin } from '../../engine/repository/pins.ts';
+import { liftPin, pinSnapshot, renewPin, unpin } from '../../engine/repository/pins.ts';
 import type { Repository } from '../../engine/repository/repository.ts';
 import { findSnapshot, newestVisible, subtreeCount, transferReader, valuesOf } from '../../engine/repository/transfer-reader.ts';
 import type { OnProgress } from '../../engine/transfer/progress.ts';
@@ -43,11 +43,14 @@ const EXISTING: Readonly<Record<RestoreMode, ExistingTarget>> = { create: 'refus
 /** Another try of the same restore: the file may be its own, but for `create` only while it is as the try before left it, without data. */
 const EXISTING_AGAIN: Readonly<Record<RestoreMode, ExistingTarget>> = { create: 'blank', overwrite: 'keep', differences: 'keep' };
 
+/** The pin of a restore: the same for all its attempts. */
+export const restorePin = (owner: string): string => `restore.${owner}`;
+
 export async function beginRestore(repository: Repository, request: RestoreRequest): Promise<BegunRestore> {
   await repository.sync();
   const { volume, target, mode, again } = request;
   const snapshot = request.snapshot === null ? newestVisible(repository, volume) : findSnapshot(repository, volume, request.snapshot);
-  const pin = `restore.${request.owner}`;
+  const pin = restorePin(request.owner);
   await pinSnapshot(repository, pin, snapshot.id, repository.environment.nowMs() + PIN_MS_DEFAULT, `restored to ${target}`.slice(0, 200));
   try {
     await using opened = await openRestoreTarget(target, {
@@ -62,6 +65,8 @@ export async function beginRestore(repository: Repository, request: RestoreReque
 }
 
 export interface PartOptions {
+  /** Renewed while parts go on; null where nothing could be pinned. */
+  readonly pin: string | null;
   readonly threads: Threads;
   readonly progress?: OnProgress;
   readonly signal?: AbortSignal;
@@ -85,6 +90,7 @@ export async function restorePart(
   options: PartOptions,
 ): Promise<RestoredPart> {
   await repository.sync();
+  if (options.pin !== null) await renewPin(repository, options.pin, repository.environment.nowMs());
   const snapshot = repository.ledger().snapshots.get(snapshotId);
   if (!snapshot) throw new HoldfastError('SNAPSHOT_GONE', `snapshot ${snapshotId} was reclaimed`, { snapshot: snapshotId });
   await using opened = await openRestoreTarget(target, { sizeBytes: snapshot.sizeBytes, existing: 'keep' });

@@ -15,7 +15,7 @@ import { PIN_MS_DEFAULT } from '../../domain/limits.ts';
 import type { Home } from '../../engine/catalog/home.ts';
 import type { Snapshot } from '../../engine/repository/ledger.ts';
 import { readLocation } from '../../engine/repository/location.ts';
-import { liftPin, pinSnapshot } from '../../engine/repository/pins.ts';
+import { liftPin, pinSnapshot, renewPin, unpin } from '../../engine/repository/pins.ts';
 import { findSnapshot, subtreeCount, subtreeRange, transferReader } from '../../engine/repository/transfer-reader.ts';
 import type { Repository } from '../../engine/repository/repository.ts';
 import { copySubtree } from '../../engine/transfer/copy.ts';
@@ -32,10 +32,13 @@ export interface OpenedCopy {
   readonly destinations: readonly OpenedDestination[];
 }
 
+/** The pin of a copy at its source: the same for all its attempts. */
+export const copyPin = (owner: string): string => `copy.${owner}`;
+
 export async function openCopy(home: Home, plan: CopyPlan, by: Attempt): Promise<OpenedCopy> {
   const source = await home.repository(plan.from, plan.repository);
   const snapshot = findSnapshot(source, plan.volume, plan.snapshot);
-  const pin = `copy.${by.owner}`;
+  const pin = copyPin(by.owner);
   await pinSnapshot(source, pin, snapshot.id, home.environment.nowMs() + PIN_MS_DEFAULT, `copied to ${plan.to.join(', ')}`.slice(0, 200));
   let largest = snapshot.sizeBytes;
   const destinations = await claimStores(home, plan.to, {
@@ -43,6 +46,10 @@ export async function openCopy(home: Home, plan: CopyPlan, by: Attempt): Promise
     check(base) {
       largest = Math.max(largest, base?.sizeBytes ?? 0);
     },
+  }).catch(async (error: unknown) => {
+    // Nobody has been told of the pin, so nobody else would lift it.
+    await unpin(source, pin);
+    throw error;
   });
   return {
     snapshot,
@@ -72,9 +79,10 @@ export async function copyPart(
   snapshotId: SnapshotId,
   subtree: number,
   claims: readonly OpenClaim[],
-  options: ShipOptions,
+  { pin, ...options }: ShipOptions & { readonly pin: string },
 ): Promise<CopiedPart> {
   const source = await home.repository(plan.from, plan.repository);
+  await renewPin(source, pin, home.environment.nowMs());
   const snapshot = findSnapshot(source, plan.volume, snapshotId, true);
   const { destinations, failures } = await openDestinations(home, { repository: plan.repository, lineage: snapshot.lineage }, claims);
   const targets = await Promise.all(destinations.map(({ store }) => home.repository(store as StoreName, plan.repository)));

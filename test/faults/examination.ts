@@ -4,6 +4,7 @@
  *     snapshots    as acknowledged; each live one restores bit for bit, from a cache that knew nothing
  *     counts       equal their recomputation; a fold from the beginning equals the one that went along
  *     leftovers    after two collections and a checkpoint no object is there that nothing refers to
+ *     the end      the volume retired and all of it deleted, not a pack is left
  */
 import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';
@@ -14,7 +15,7 @@ import { audit } from '../../src/engine/repository/audit.ts';
 import { writeCheckpoint } from '../../src/engine/repository/checkpoint.ts';
 import { newestOf } from '../../src/engine/repository/ledger.ts';
 import { encodePackId, inverseNumber, parseClaimObject } from '../../src/engine/repository/object-names.ts';
-import { lapsePins } from '../../src/engine/repository/pins.ts';
+import { hideSnapshot, lapsePins } from '../../src/engine/repository/pins.ts';
 import type { Repository } from '../../src/engine/repository/repository.ts';
 import { listAll } from '../../src/ground/stores/object-store.ts';
 import type { Threads } from '../../src/ground/threads/threads.ts';
@@ -61,6 +62,7 @@ export async function examine(world: World, script: Script, expectations: Expect
       rmSync(target);
       restores++;
     }
+    await demandEmptied(repository, name);
   }
   return { restores, objects };
 }
@@ -123,4 +125,17 @@ async function demandNothingLeft(repository: Repository, store: StoreName): Prom
   if (ledger.claims.size > 0) throw new Error(`${store}: a claim is open: ${[...ledger.claims.keys()].join(', ')}`);
   if (ledger.pins.size > 0) throw new Error(`${store}: a pin is left: ${[...ledger.pins.keys()].join(', ')}`);
   return objects;
+}
+
+/** Retires the lineage and deletes what is there: a miscount that no earlier check met leaves a row or a pack behind. */
+async function demandEmptied(repository: Repository, store: StoreName): Promise<void> {
+  const ledger = await repository.sync();
+  for (const lineage of [...ledger.order.keys()]) await repository.append(() => ({ kind: 'RETIRE', lineage }));
+  for (const { id, version } of [...repository.ledger().snapshots.values()]) await hideSnapshot(repository, id, version, true);
+  await collectGarbage(repository, 'examination');
+  const { rows, packs } = repository.table.size();
+  const left: string[] = [];
+  for await (const { name } of listAll(repository.store, 'a/')) if (parseClaimObject(name)?.kind === 'pack') left.push(name);
+  if (rows + packs + left.length > 0)
+    throw new Error(`${store}: all was deleted, and ${rows} rows, ${packs} packs in use and ${left.length} in the store are left`);
 }

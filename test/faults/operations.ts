@@ -69,7 +69,9 @@ export async function perform(operation: Operation, context: OperationContext): 
       return null;
     case 'checkpoint': {
       const repository = await home.repository(operation.store, REPOSITORY, true);
+      // Sooner than it is due, and with the sweep that it allows.
       await writeCheckpoint(repository);
+      await collectGarbage(repository, by.owner);
       return null;
     }
   }

@@ -190,7 +190,7 @@ function chooseOperation(world: World, known: Believed[], i: number, beside: Ope
     const { one, store } = dice.pick(visible);
     return { kind: 'restore', snapshot: one.snapshot, store };
   }
-  return { kind: dice.pick(['reclaim', 'collect', 'collect', 'checkpoint', 'passphrase'] as const), store: dice.pick(names) };
+  return { kind: dice.pick(['reclaim', 'collect', 'checkpoint', 'checkpoint', 'passphrase'] as const), store: dice.pick(names) };
 }
 
 /** What an operation may meet: a kill elsewhere would never come. */
@@ -204,7 +204,7 @@ const MEETS: Readonly<Record<Operation['kind'], (point: Point) => boolean>> = {
   restore: ({ name }) => /put log|get/.test(name),
   reclaim: ({ name }) => /log|change|delete pack|put pack|get pack/.test(name),
   collect: ({ name }) => /log|change|pack|checkpoint/.test(name) && !/mirror|key/.test(name),
-  checkpoint: ({ name }) => /checkpoint/.test(name),
+  checkpoint: ({ name }) => /log|change|pack|checkpoint/.test(name) && !/mirror|key/.test(name),
   passphrase: ({ name }) => /key slot/.test(name),
 };
 

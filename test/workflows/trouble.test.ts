@@ -99,6 +99,21 @@ describeTemporal('a store in trouble', () => {
     await expectSound(stage, 'late', ['a', 'b', 'c']);
   });
 
+  test('catches up though what it copies was deleted at its source meanwhile: the pin holds it', async () => {
+    const { installation, client } = stage;
+    await installation.addVolume('kept', ['a', 'b'], spec);
+    const bringBack = takeAway('b');
+    const { snapshot } = await stage.run('captureSnapshot', { volume: 'kept', detachAfterMs: 200 });
+    const copy = client.workflow.getHandle(`copy.b.${snapshot}`);
+    await until(copy, (status) => status.state === 'paused');
+    const removal = await stage.start('deleteSnapshot', { volume: 'kept', store: 'a', snapshot, purge: true });
+    expect((await until(removal, (status) => status.state === 'waiting')).phase).toContain('pinned');
+    bringBack();
+    expect(((await copy.result()) as CopyResult).stores).toMatchObject([{ store: 'b', kind: 'committed' }]);
+    expect(await removal.result()).toMatchObject({ outcome: 'reclaimed' });
+    await expectSound(stage, 'kept', ['b']);
+  });
+
   test('is left behind at once when its operator says so', async () => {
     const { installation, client } = stage;
     await installation.addVolume('told', ['a', 'b'], spec);

@@ -7,7 +7,7 @@
 import { HoldfastError } from '../../domain/errors.ts';
 import type { SnapshotId } from '../../domain/ids.ts';
 import { PIN_MS_DEFAULT } from '../../domain/limits.ts';
-import type { Ledger, Pin } from './ledger.ts';
+import type { Ledger, Pin, Snapshot } from './ledger.ts';
 import type { Repository } from './repository.ts';
 
 /** Pins a live snapshot under a name of the caller's. Again with the same name: renewed. SNAPSHOT_GONE when it is not live. */
@@ -42,6 +42,13 @@ export async function liftPin(repository: Repository, pin: string): Promise<Snap
     return held === null ? null : { kind: 'UNPIN', pin };
   });
   return held !== null && repository.ledger().snapshots.get(held)?.hidden === true ? held : null;
+}
+
+/** What a pin holds: an attempt that comes after one that was killed goes on with it, though it was hidden meanwhile. */
+export function pinnedBy(repository: Repository, pin: string): Snapshot | null {
+  const ledger = repository.ledger();
+  const held = ledger.pins.get(pin)?.snapshot;
+  return held === undefined ? null : (ledger.snapshots.get(held) ?? null);
 }
 
 export async function unpin(repository: Repository, pin: string): Promise<void> {

@@ -10,7 +10,7 @@ import { HoldfastError } from '../../domain/errors.ts';
 import type { SnapshotId, VolumeName } from '../../domain/ids.ts';
 import { PIN_MS_DEFAULT } from '../../domain/limits.ts';
 import type { Snapshot } from '../../engine/repository/ledger.ts';
-import { liftPin, pinSnapshot, renewPin, unpin } from '../../engine/repository/pins.ts';
+import { liftPin, pinnedBy, pinSnapshot, renewPin, unpin } from '../../engine/repository/pins.ts';
 import type { Repository } from '../../engine/repository/repository.ts';
 import { findSnapshot, newestVisible, subtreeCount, transferReader, valuesOf } from '../../engine/repository/transfer-reader.ts';
 import type { OnProgress } from '../../engine/transfer/progress.ts';
@@ -49,8 +49,10 @@ export const restorePin = (owner: string): string => `restore.${owner}`;
 export async function beginRestore(repository: Repository, request: RestoreRequest): Promise<BegunRestore> {
   await repository.sync();
   const { volume, target, mode, again } = request;
-  const snapshot = request.snapshot === null ? newestVisible(repository, volume) : findSnapshot(repository, volume, request.snapshot);
   const pin = restorePin(request.owner);
+  const snapshot =
+    pinnedBy(repository, pin) ??
+    (request.snapshot === null ? newestVisible(repository, volume) : findSnapshot(repository, volume, request.snapshot));
   await pinSnapshot(repository, pin, snapshot.id, repository.environment.nowMs() + PIN_MS_DEFAULT, `restored to ${target}`.slice(0, 200));
   try {
     await using opened = await openRestoreTarget(target, {

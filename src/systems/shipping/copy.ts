@@ -15,7 +15,7 @@ import { PIN_MS_DEFAULT } from '../../domain/limits.ts';
 import type { Home } from '../../engine/catalog/home.ts';
 import type { Snapshot } from '../../engine/repository/ledger.ts';
 import { readLocation } from '../../engine/repository/location.ts';
-import { liftPin, pinSnapshot, renewPin, unpin } from '../../engine/repository/pins.ts';
+import { liftPin, pinnedBy, pinSnapshot, renewPin, unpin } from '../../engine/repository/pins.ts';
 import { findSnapshot, subtreeCount, subtreeRange, transferReader } from '../../engine/repository/transfer-reader.ts';
 import type { Repository } from '../../engine/repository/repository.ts';
 import { copySubtree } from '../../engine/transfer/copy.ts';
@@ -37,8 +37,8 @@ export const copyPin = (owner: string): string => `copy.${owner}`;
 
 export async function openCopy(home: Home, plan: CopyPlan, by: Attempt): Promise<OpenedCopy> {
   const source = await home.repository(plan.from, plan.repository);
-  const snapshot = findSnapshot(source, plan.volume, plan.snapshot);
   const pin = copyPin(by.owner);
+  const snapshot = pinnedBy(source, pin) ?? findSnapshot(source, plan.volume, plan.snapshot);
   await pinSnapshot(source, pin, snapshot.id, home.environment.nowMs() + PIN_MS_DEFAULT, `copied to ${plan.to.join(', ')}`.slice(0, 200));
   let largest = snapshot.sizeBytes;
   const destinations = await claimStores(home, plan.to, {

@@ -63,6 +63,8 @@ export async function examine(world: World, script: Script, expectations: Expect
       restores++;
     }
     await demandEmptied(repository, name);
+    const bodies = world.bodiesUnderWay(name);
+    if (bodies.length > 0) throw new Error(`${name}: bodies of killed processes are left: ${bodies.join(', ')}`);
   }
   return { restores, objects };
 }

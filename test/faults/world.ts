@@ -4,7 +4,7 @@
  * Repositories are made with a passphrase that costs nothing, so that a run of a dozen processes is not scrypt; one world in ten
  * is left bare, and its operators make them, and are killed at that.
  */
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { StoreName } from '../../src/domain/ids.ts';
 import { CATALOG_PREFIX, openStoreOf, repositoryPrefix, type Home } from '../../src/engine/catalog/home.ts';
 import { ensureRepository } from '../../src/engine/repository/format.ts';
-import { initialiseFileStore } from '../../src/ground/stores/file-root.ts';
+import { initialiseFileStore, TEMP_FOLDER } from '../../src/ground/stores/file-root.ts';
 import { openStore } from '../../src/ground/stores/open-store.ts';
 import { within } from '../../src/ground/stores/within.ts';
 import { environmentOf, HOST, openHomeIn, PASSPHRASE, storeRecordOf } from '../systems/installation.ts';
@@ -28,6 +28,8 @@ export interface World extends AsyncDisposable {
   prepare(step: Step): void;
   /** A home of this process's own; `cold`: with a cache that knows nothing. */
   openHome(cacheDir: string): Promise<Home>;
+  /** Files of a folder store that were on their way in; of a dead process none is left once another one has written. */
+  bodiesUnderWay(store: StoreName): readonly string[];
   /** The server under the stores dies and comes back: the S3 server is killed, or a folder is moved away for a while. */
   strike(): Promise<void>;
 }
@@ -75,6 +77,7 @@ export async function makeWorld(script: Script, server: FaultServer | null): Pro
     variables,
     openHome,
     prepare: ({ sizeBytes, writes }) => writeExtents(image, sizeBytes, script.extentBytes, writes),
+    bodiesUnderWay: (store) => (existsSync(folderOf(store)) ? readdirSync(path.join(folderOf(store), TEMP_FOLDER)) : []),
     async strike() {
       if (server !== null && script.stores.some(({ kind }) => kind === 's3')) return server.strike();
       const first = script.stores.find(({ kind }) => kind === 'file');

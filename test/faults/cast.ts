@@ -1,8 +1,8 @@
 /**
- * The cast of the scenes with Temporal: a real server on a file, the real worker processes, an S3 server, a slow store.
+ * The cast of the scenes with Temporal: a real server on a file, the real worker processes, an S3 server, two slow stores.
  *
  * Each of them can be killed and comes back as an operator would bring it back: the same file and port, the same folder, a new
- * process. The slow store makes a job long enough to be met in its middle.
+ * process. Slow stores make a job long enough to be met in its middle.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -40,7 +40,8 @@ export interface Cast extends AsyncDisposable {
   logOf(role: Role): string;
 }
 
-const SLOW_BYTES_PER_SECOND = 4 * 1024 * 1024;
+/** Bytes a second that the stores take: `slow` is met in its middle, `crawl` outlasts the grace of a worker that is asked to stop. */
+const PACES = { slow: 4 * 1024 * 1024, crawl: 1280 * 1024 } as const;
 const ROOT = path.join(import.meta.dirname, '../..');
 const WAIT_MS = 20_000;
 
@@ -58,8 +59,10 @@ export async function raiseCast(finder: FinderOptions): Promise<Cast> {
   const port = Number(temporal.address.split(':').at(-1));
   const threads = stack.use(new Threads({ count: 1 }));
   await installation.addStore('fast');
-  await initialiseFileStore(installation.storeFolder('slow'));
-  await installation.addStore('slow', { bytesPerSecondMax: SLOW_BYTES_PER_SECOND, url: `file://${installation.storeFolder('slow')}` });
+  for (const [store, bytesPerSecondMax] of Object.entries(PACES)) {
+    await initialiseFileStore(installation.storeFolder(store));
+    await installation.addStore(store, { bytesPerSecondMax, url: `file://${installation.storeFolder(store)}` });
+  }
   await installation.addStore('s3', s3.place('s3'));
   const connection = await Connection.connect({ address: temporal.address });
   stack.defer(() => connection.close());

@@ -84,16 +84,16 @@ export const SCENES: readonly Scene[] = [
     },
   },
   {
-    name: 'Ctrl-C of the node in the middle of a capture: it leaves, and the next one goes on',
+    name: 'Ctrl-C of the node in the middle of a capture: it leaves within its grace, and the next one goes on',
     async play(cast, volume) {
-      await addVolume(cast, volume, ['fast', 'slow']);
+      await addVolume(cast, volume, ['fast', 'crawl']);
       const handle = await cast.start('captureSnapshot', { volume });
       await cast.packsIn('fast', volume, 1);
       const status = await cast.interrupt('node');
       if (status !== 0) throw new Error(`the node ended with ${status}`);
       cast.begin('node');
       demandCommitted(((await handle.result()) as CaptureResult).stores);
-      await expectSound(cast, volume, ['fast', 'slow']);
+      await expectSound(cast, volume, ['fast', 'crawl']);
     },
   },
 ];

@@ -44,9 +44,27 @@ const BUSY_MS = 30_000;
 export function openSqliteTable(path: string): SqliteTable {
   // Waiting comes before anything else: several processes may open a new file at once, and its first pragma locks it.
   const db = new DatabaseSync(path, { timeout: BUSY_MS });
-  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8192;');
+  enterWal(db);
+  db.exec('PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8192;');
   if (versionOf(db) !== SCHEMA_VERSION) createSchema(db);
   return sqliteTable(db);
+}
+
+const SQLITE_BUSY = 5;
+const RETRY_MS = 10;
+
+/** Of two processes that make one new file a WAL at once SQLite refuses one without waiting, lest they wait for each other. */
+function enterWal(db: DatabaseSync): void {
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  for (const deadline = Date.now() + BUSY_MS; ;) {
+    try {
+      return db.exec('PRAGMA journal_mode = WAL');
+    } catch (error) {
+      const isBusy = error instanceof Error && 'errcode' in error && (Number(error.errcode) & 0xff) === SQLITE_BUSY;
+      if (!isBusy || Date.now() > deadline) throw error;
+      Atomics.wait(pause, 0, 0, RETRY_MS);
+    }
+  }
 }
 
 const versionOf = (db: DatabaseSync): number => Number(db.prepare('PRAGMA user_version').get()?.['user_version']);

@@ -94,7 +94,9 @@ async function campaign(options: Options, whole: Work): Promise<boolean> {
     const say = progress(whole.seeds);
     await inParallel(options.jobs, chunks, async (chunk) => {
       if (total.failures.length > 0 && !whole.keepGoing) return;
-      total = addUp(total, await delegate(chunk));
+      // Awaited first: `total` must be what it is when the answer is there, not when it was asked for.
+      const result = await delegate(chunk);
+      total = addUp(total, result);
       say(total.seeds);
     });
   }

@@ -222,8 +222,10 @@ export function openCatalog(store: ObjectStore, key: SealingKey, environment: En
     },
     advance: (at, entry) => apply(at, entry, environment.nowMs()),
     compatible: () => true,
-    put: (entries) =>
+    put: (entries, judgedOn) =>
       exclusively(async () => {
+        // Another task of this process has synced since: what was judged at n must not be put at n+2 (R3).
+        if (state.n !== judgedOn.n) return null;
         const attempt = environment.random(16).toString('hex');
         const record = await log.put({
           seq: state.n + 1,

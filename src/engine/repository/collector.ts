@@ -40,7 +40,7 @@ export const dueSnapshots = (ledger: Ledger): SnapshotId[] =>
 
 export async function collect(repository: Repository, options: CollectOptions): Promise<CollectResult> {
   await repository.sync();
-  const bytesBefore = repository.table.size().packBytes;
+  const bytesBefore = repository.table.packBytes();
   const reclaimed: SnapshotId[] = [];
   let packsRewritten = 0;
   await abortAttemptsOnPurged(repository);
@@ -59,7 +59,7 @@ export async function collect(repository: Repository, options: CollectOptions): 
     if (checkpointDue(repository.ledger(), newest, repository.table.size().rows)) checkpoint = await writeCheckpoint(repository);
     objectsDeleted += (await sweep(repository)).objects;
   }
-  return { reclaimed, packsRewritten, objectsDeleted, bytesBefore, bytesAfter: repository.table.size().packBytes, checkpoint };
+  return { reclaimed, packsRewritten, objectsDeleted, bytesBefore, bytesAfter: repository.table.packBytes(), checkpoint };
 }
 
 /** A purge gives up the base under an open attempt: the attempt is ended first and starts anew without it (hole 11). */

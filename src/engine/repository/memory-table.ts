@@ -74,6 +74,7 @@ function memoryTable(state: State): MemoryTable {
         .sort((a, b) => a.liveBytes / a.bytes - b.liveBytes / b.bytes || Buffer.compare(a.id, b.id))
         .slice(0, limit),
     holdsPart: (name) => [...parts.values()].some((names) => names.includes(name)),
+    packBytes: () => sum(packs.values(), (pack) => pack.bytes),
     size: () => ({
       rows: rows.size,
       packs: packs.size,

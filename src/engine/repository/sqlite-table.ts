@@ -195,6 +195,7 @@ function sqliteTable(db: DatabaseSync): SqliteTable {
     pack: (id) => packUse(statements.packByName.get(id)),
     thinPacks: (limit) => statements.thinPacks.all(limit).flatMap((row) => packUse(row) ?? []),
     holdsPart: (name) => statements.holdsPart.get(name) !== undefined,
+    packBytes: () => Number(statements.sumPacks.get()?.['bytes'] ?? 0),
     size() {
       const rows = Number(statements.countRows.get()?.['n'] ?? 0);
       const packs = statements.sumPacks.get() ?? {};

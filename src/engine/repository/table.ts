@@ -67,7 +67,10 @@ export interface Table {
   thinPacks(limit: number): readonly PackUse[];
   /** Whether a live diff needs this part. */
   holdsPart(name: string): boolean;
+  /** Counts everything: for reports. */
   size(): TableSize;
+  /** Stored bytes of all packs in use; costs the packs, not the rows. */
+  packBytes(): number;
   /** Rows in order of fingerprint; pack uses in order of id; parts by root. For checkpoints and audits. */
   rows(): Iterable<{ readonly fingerprint: Buffer } & TableRow>;
   packs(): Iterable<PackUse>;

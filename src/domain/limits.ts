@@ -9,7 +9,7 @@ export const GIB = 1024 * MIB;
 export const EXTENT_BYTES_DEFAULT = 256 * KIB;
 /** The least: above the largest map node (8,232 bytes), so that an extent and a node can never have the same bytes. */
 export const EXTENT_BYTES_MIN = 16 * KIB;
-/** The most: four to a pack at the least. */
+/** The most: three to a pack at the least, with its header and directory. */
 export const EXTENT_BYTES_MAX = 4 * MIB;
 
 /** Children of a map node. */
@@ -45,7 +45,7 @@ export const RECORD_ENTRIES_MAX = 64;
 export const CLAIMS_KEPT_MAX = 8;
 /** Lost races before an append gives up with CONTENTION. Each loss means that another writer got on. */
 export const APPEND_ROUNDS_MAX = 64;
-/** Rounds of commit, missing, push before a writer brings everything itself; then it ends for certain. */
+/** Rounds of commit, missing, push before a writer must bring everything itself. Not built yet: see docs/limits.md. */
 export const MISSING_ROUNDS_MAX = 3;
 /** Times a reader syncs and looks again after a 404. Each one means that a collector moved the value meanwhile. */
 export const READ_ROUNDS_MAX = 8;
@@ -66,5 +66,5 @@ export const GETS_IN_FLIGHT = 4;
 /** Plain bytes of one batch: what a thread hashes or opens between two looks at the main thread. */
 export const BATCH_BYTES = 4 * MIB;
 
-/** Destinations of one job. Each holds (threads + 1) open packs: 8 x 3 x 16 MiB = 384 MiB is the ceiling on two threads. */
+/** Destinations of one job. What they hold in buffers is the table in engine/transfer/sending.ts. */
 export const DESTINATIONS_MAX = 8;

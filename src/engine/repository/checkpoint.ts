@@ -80,20 +80,27 @@ export async function newestCheckpoint(store: ObjectStore, key: SealingKey): Pro
   return null;
 }
 
+async function readPart(store: ObjectStore, key: SealingKey, ref: PartRef): Promise<Buffer> {
+  const stored = await store.get(ref.name);
+  if (stored === null) throw new HoldfastError('OBJECT_MISSING', `${ref.name} is not in the store`, { object: ref.name });
+  if (digestOf(stored) !== ref.digest)
+    throw new HoldfastError('DAMAGED', `${ref.name} is not what the checkpoint names`, { object: ref.name });
+  return openEnvelope(key, ref.name, stored);
+}
+
+/** The ledger of a checkpoint, without its table. */
+export async function readCheckpointLedger(store: ObjectStore, key: SealingKey, checkpoint: Checkpoint): Promise<Ledger> {
+  const { parts: _, ...ledger } = parseLedger(await readPart(store, key, checkpoint.ledger));
+  return ledger;
+}
+
 /** Puts a checkpoint in the table's place and returns its ledger. The table shows nothing of it before it is whole. */
 export async function loadCheckpoint(store: ObjectStore, key: SealingKey, checkpoint: Checkpoint, table: Table): Promise<Ledger> {
-  const read = async (ref: PartRef): Promise<Buffer> => {
-    const stored = await store.get(ref.name);
-    if (stored === null) throw new HoldfastError('OBJECT_MISSING', `${ref.name} is not in the store`, { object: ref.name });
-    if (digestOf(stored) !== ref.digest)
-      throw new HoldfastError('DAMAGED', `${ref.name} is not what the checkpoint names`, { object: ref.name });
-    return openEnvelope(key, ref.name, stored);
-  };
-  const { parts, ...ledger } = parseLedger(await read(checkpoint.ledger));
+  const { parts, ...ledger } = parseLedger(await readPart(store, key, checkpoint.ledger));
   const loader = table.loader();
   loader.parts(parts);
-  for (const ref of checkpoint.packs) loader.packs(decodePacks(await read(ref)));
-  for (const ref of checkpoint.rows) loader.rows(decodeRows(await read(ref)));
+  for (const ref of checkpoint.packs) loader.packs(decodePacks(await readPart(store, key, ref)));
+  for (const ref of checkpoint.rows) loader.rows(decodeRows(await readPart(store, key, ref)));
   loader.finish(ledger);
   return ledger;
 }

@@ -8,14 +8,13 @@
  */
 import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import { listAll } from '../../ground/stores/object-store.ts';
-import { createLog } from '../log/log.ts';
 import { createChangeStore } from './change-io.ts';
 import { readDirectory } from './destination.ts';
-import { ENTRY_KINDS, entrySchema, type Entry } from './entries.ts';
+import { openLog } from './follower.ts';
 import { applyEntry, emptyLedger, judge, type Ledger } from './ledger.ts';
 import type { Location } from './location.ts';
 import { createMemoryTable } from './memory-table.ts';
-import { encodePackId, logName, parseClaimObject } from './object-names.ts';
+import { encodePackId, parseClaimObject } from './object-names.ts';
 import type { Repository, RepositoryParts } from './repository.ts';
 import { createValueReader } from './value-reader.ts';
 
@@ -53,7 +52,7 @@ export async function openSalvage(parts: RepositoryParts, damage: HoldfastError)
 
 /** Folds every record that opens. A COMMIT counts even where the record of its claim does not open. */
 async function salvageLedger({ store, key, environment }: RepositoryParts): Promise<Ledger> {
-  const log = createLog<Entry>({ store, sealing: key, nameOf: logName, entrySchema, kinds: ENTRY_KINDS, random: environment.random });
+  const log = openLog(store, key, environment.random);
   const ledger = emptyLedger();
   for await (const { name } of listAll(store, 'log/')) {
     const seq = Number(name.slice('log/'.length));

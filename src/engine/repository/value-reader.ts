@@ -6,7 +6,7 @@
  * No row any more: the snapshot was reclaimed (SNAPSHOT_GONE). A row, and 404 all the same: DAMAGED. Never wrong bytes:
  * a blob opens only as the value that it was asked for.
  */
-import { HoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import { READ_ROUNDS_MAX } from '../../domain/limits.ts';
 import { openBlob } from '../../ground/sealing/blob.ts';
 import type { SealingKey } from '../../ground/sealing/envelope.ts';
@@ -79,8 +79,10 @@ export function createValueReader({ store, key, locate, refresh }: ValueReaderPo
         if (plain !== null) return plain;
       } catch (error) {
         // A hint may be wrong in a damaged node; what the table says is believed.
+        if (!isHoldfastError(error, 'DAMAGED')) throw error;
+        await refresh();
         const table = locate(fingerprint);
-        if (!(error instanceof HoldfastError && error.code === 'DAMAGED') || table === null || same(table, at)) throw error;
+        if (table === null || same(table, at)) throw error;
       }
       at = await relocate(fingerprint, at);
     }

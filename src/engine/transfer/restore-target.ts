@@ -3,13 +3,15 @@
  *
  * A file is made sparse: created empty, set to the volume's size, and only extents that are not zeros are ever written.
  * What was there before is refused, replaced or kept, as the caller says; kept is for writing only what differs, and for
- * going on after a crash. A device is never shorter than the volume and never counts as fresh.
+ * going on after a crash. A device is never cut or created, never shorter than the volume, never counts as fresh, and is
+ * refused while something has it mounted; what lies behind the volume's end on it is left alone.
  */
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { HoldfastError } from '../../domain/errors.ts';
 import { MIB } from '../../domain/limits.ts';
-import { dataRanges, deviceBytes, punchHole } from '../../ground/libc/libc.ts';
+import { blockDeviceBytes } from '../../ground/libc/block-device.ts';
+import { dataRanges, punchHole } from '../../ground/libc/libc.ts';
 
 /** blank: taken if it holds no data, as an earlier try of the same restore left it; refused otherwise. */
 export type ExistingTarget = 'refuse' | 'replace' | 'keep' | 'blank';
@@ -41,11 +43,34 @@ const unwritable = (path: string, cause: unknown): HoldfastError => {
 const exists = (path: string): HoldfastError => new HoldfastError('TARGET_EXISTS', `${path} is there already`, { path });
 
 async function openForWriting(path: string): Promise<{ readonly handle: FileHandle; readonly created: boolean }> {
+  if (isDeviceName(path)) return { handle: await openOld(path), created: false };
   try {
     return { handle: await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600), created: true };
   } catch (error) {
     if (errno(error) !== 'EEXIST') throw error;
     return { handle: await open(path, constants.O_RDWR), created: false };
+  }
+}
+
+/** What is missing below /dev is a device that is not attached: a file there would fill memory. /dev/shm is for files. */
+const isDeviceName = (path: string): boolean => path.startsWith('/dev/') && !path.startsWith('/dev/shm/');
+
+async function openOld(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, constants.O_RDWR);
+  } catch (error) {
+    if (errno(error) !== 'ENOENT') throw error;
+    throw new HoldfastError('TARGET_UNWRITABLE', `there is no device ${path}`, { path }, error);
+  }
+}
+
+/** O_EXCL without O_CREAT: refused by the kernel while a file system or another device sits on it. Asked, not held. */
+async function refuseDeviceInUse(path: string): Promise<void> {
+  try {
+    await (await open(path, constants.O_RDONLY | constants.O_EXCL)).close();
+  } catch (error) {
+    if (errno(error) !== 'EBUSY') throw error;
+    throw new HoldfastError('TARGET_UNWRITABLE', `${path} is in use: mounted, or part of another device`, { path }, error);
   }
 }
 
@@ -57,9 +82,11 @@ const holdsData = (handle: FileHandle, sizeBytes: number): boolean => {
 async function prepare(path: string, handle: FileHandle, created: boolean, options: RestoreTargetOptions): Promise<boolean> {
   const stats = await handle.stat();
   if (!created && options.existing === 'refuse') throw exists(path);
-  if (!created && options.existing === 'blank' && !stats.isBlockDevice() && holdsData(handle, stats.size)) throw exists(path);
+  // No try of a restore that refuses what is there has ever begun on a device, so this is not its blank.
+  if (!created && options.existing === 'blank' && (stats.isBlockDevice() || holdsData(handle, stats.size))) throw exists(path);
   if (stats.isBlockDevice()) {
-    const room = deviceBytes(handle.fd) ?? 0;
+    await refuseDeviceInUse(path);
+    const room = (await blockDeviceBytes(handle)) ?? 0;
     if (room < options.sizeBytes)
       throw new HoldfastError('TARGET_TOO_SMALL', `${path} has ${room} bytes, the snapshot ${options.sizeBytes}`, {
         path,

@@ -94,20 +94,20 @@ export const createLifecycleActivities = ({ home, threads }: ActivityParts) =>
     },
 
     async hideSnapshot(store: StoreName, repository: RepositoryName, seen: Seen, purge: boolean): Promise<void> {
-      await hide(await home.repository(store, repository), seen, purge);
+      await hide(await home.reader(store, repository), seen, purge);
     },
 
     async undeleteSnapshot(store: StoreName, repository: RepositoryName, seen: Seen): Promise<void> {
-      await undelete(await home.repository(store, repository), seen);
+      await undelete(await home.reader(store, repository), seen);
     },
 
     async inspectSnapshot(store: StoreName, repository: RepositoryName, snapshot: SnapshotId): Promise<Inspection> {
-      return inspect(await home.repository(store, repository), snapshot);
+      return inspect(await home.reader(store, repository), snapshot);
     },
 
     /** What a pending delete waits for. */
     async lookAtDelete(store: StoreName, name: RepositoryName, snapshot: SnapshotId): Promise<DeleteState> {
-      const repository = await home.repository(store, name);
+      const repository = await home.reader(store, name);
       return deleteState(repository.ledger().snapshots.get(snapshot), repository);
     },
 
@@ -129,14 +129,14 @@ export const createLifecycleActivities = ({ home, threads }: ActivityParts) =>
     },
 
     async beginRestore(job: RestoreJob): Promise<BegunRestore> {
-      const repository = await home.repository(job.store, job.repository);
+      const repository = await home.reader(job.store, job.repository);
       const { attempt } = activityInfo();
       return beginRestore(repository, { ...job, owner: ownerNow(), again: attempt > 1 });
     },
 
     async restorePart(job: RestoreJob, snapshot: SnapshotId, subtree: number, fresh: boolean): Promise<RestoredPart> {
       const pulse = startPulse(subtree);
-      const repository = await home.repository(job.store, job.repository);
+      const repository = await home.reader(job.store, job.repository);
       const compare = !fresh || activityInfo().attempt > 1;
       return await restorePart(repository, job.store, snapshot, job.target, subtree, compare, {
         pin: restorePin(ownerNow()),
@@ -146,11 +146,11 @@ export const createLifecycleActivities = ({ home, threads }: ActivityParts) =>
     },
 
     async endRestore(job: RestoreJob, sizeBytes: number, pin: string): Promise<SnapshotId | null> {
-      return endRestore(await home.repository(job.store, job.repository), job.target, sizeBytes, pin);
+      return endRestore(await home.reader(job.store, job.repository), job.target, sizeBytes, pin);
     },
 
     async releasePin(store: StoreName, repository: RepositoryName, pin: string): Promise<SnapshotId | null> {
-      return releasePin(await home.repository(store, repository), pin);
+      return releasePin(await home.reader(store, repository), pin);
     },
 
     async planVerify(input: VerifyInput): Promise<VerifyJob> {
@@ -164,7 +164,7 @@ export const createLifecycleActivities = ({ home, threads }: ActivityParts) =>
         parallel = 2,
       } = parseInput(verifyInput, 'verifyStore', input);
       const { repository } = findVolume(await home.catalog.sync(), volume);
-      const snapshots = snapshotsToVerify(await home.repository(store, repository), volume, snapshot);
+      const snapshots = snapshotsToVerify(await home.reader(store, repository), volume, snapshot);
       if (snapshot !== null && snapshots.length === 0)
         throw new HoldfastError('SNAPSHOT_NOT_FOUND', `no snapshot ${snapshot}`, { snapshot });
       const units = snapshots.flatMap(({ id, lineage, sizeBytes, extentBytes }, i) => {
@@ -196,7 +196,7 @@ export const createLifecycleActivities = ({ home, threads }: ActivityParts) =>
     },
 
     async compareStores(job: VerifyJob, against: StoreName): Promise<readonly SnapshotId[]> {
-      const [ours, theirs] = [await home.repository(job.store, job.repository), await home.repository(against, job.repository)];
+      const [ours, theirs] = [await home.reader(job.store, job.repository), await home.reader(against, job.repository)];
       return differingRoots(ours, theirs, job.volume);
     },
   });

@@ -9,6 +9,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SnapshotId, VolumeName } from '../../src/domain/ids.ts';
 import { audit } from '../../src/engine/repository/audit.ts';
+import type { RepositoryReader } from '../../src/engine/repository/reader.ts';
 import type { Repository } from '../../src/engine/repository/repository.ts';
 import { subtreeCount } from '../../src/engine/repository/transfer-reader.ts';
 import type { Threads } from '../../src/ground/threads/threads.ts';
@@ -21,6 +22,8 @@ import { restoreSnapshot } from './restore-snapshot.ts';
 /** A place where the operations run: who is there besides the store is the place's business. */
 export interface Place extends AsyncDisposable {
   readonly repository: Repository;
+  /** The same, opened to be read. */
+  readonly reader: RepositoryReader;
   readonly threads: Threads;
   readonly volume: VolumeName;
   /** Where restores go. */
@@ -44,26 +47,28 @@ export function lifecycleSuite(name: string, open: () => Promise<Place>): void {
     };
     const listed = (all = false) => listSnapshots(place.repository, { volume: place.volume, all });
     const seen = async (snapshot: SnapshotId) => {
-      const inspection = await inspect(place.repository, snapshot);
+      const inspection = await inspect(place.reader, snapshot);
       if (inspection.kind === 'gone') throw new Error(`${snapshot} is gone`);
       return inspection.seen;
     };
     const restores = async (index: number): Promise<boolean> => {
       const target = path.join(place.folder, `restored.${index}`);
       const { snapshot, digest } = at(index);
-      await restoreSnapshot(place.repository, place.threads, { volume: place.volume, snapshot, target });
+      await restoreSnapshot(place.reader, place.threads, { volume: place.volume, snapshot, target });
       const same = digestOfImage(target) === digest;
       rmSync(target);
       return same;
     };
 
-    test('lists what is there', () => {
+    test('lists what is there, with its table and without', async () => {
       expect(listed().map(({ id, state }) => [id, state])).toEqual(place.captured.map(({ snapshot }) => [snapshot, 'AVAILABLE']));
+      await place.reader.sync();
+      expect(listSnapshots(place.reader, { volume: place.volume })).toEqual(listed());
     });
 
     test('restores each snapshot bit for bit, and leaves no pin', async () => {
       for (const index of place.captured.keys()) expect([index, await restores(index)]).toEqual([index, true]);
-      expect(place.repository.ledger().pins.size).toBe(0);
+      expect((await place.repository.sync()).pins.size).toBe(0);
     });
 
     test('verifies every value', async () => {

@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from '@jest/globals';
 import type { RepositoryName } from '../../src/domain/ids.ts';
-import { volumeName } from '../../src/domain/ids.ts';
+import { repositoryName, storeName, volumeName } from '../../src/domain/ids.ts';
 import { PIN_MS_DEFAULT } from '../../src/domain/limits.ts';
-import { openCached, repositoryPrefix } from '../../src/engine/catalog/home.ts';
+import { repositoryPrefix } from '../../src/engine/catalog/home.ts';
+import { openCached } from '../../src/engine/repository/cached.ts';
 import { audit } from '../../src/engine/repository/audit.ts';
 import { openRepositoryFormat } from '../../src/engine/repository/format.ts';
 import { pinSnapshot, renewPin, unpin } from '../../src/engine/repository/pins.ts';
@@ -50,6 +51,7 @@ lifecycleSuite('a node: its home, its volume and its cache are there', async () 
   return {
     ...{ threads, captured, volume: VOLUME, folder: installation.folder },
     repository: await installation.repository('store', VOLUME),
+    reader: await installation.home.reader(storeName('store'), repositoryName(VOLUME)),
     [Symbol.asyncDispose]: async () => {
       await threads[Symbol.asyncDispose]();
       await installation[Symbol.asyncDispose]();
@@ -66,15 +68,14 @@ lifecycleSuite('a controller: node, volume and catalog are gone, it has an addre
   const store = await openStore(`file://${installation.storeFolder('store')}`);
   const inside = within(store, repositoryPrefix(VOLUME));
   const unlocked = await openRepositoryFormat(inside, PASSPHRASE);
-  const repository = await openCached(
+  const { reader, whole } = openCached(
     inside,
     unlocked,
     elsewhere,
     environmentOf('controller', () => undefined),
   );
-  await repository.sync();
   return {
-    ...{ threads, captured, volume: VOLUME, folder: elsewhere, repository },
+    ...{ threads, captured, volume: VOLUME, folder: elsewhere, repository: await whole(), reader: await reader() },
     [Symbol.asyncDispose]: async () => {
       await threads[Symbol.asyncDispose]();
       for (const each of [folder, elsewhere]) rmSync(each, { recursive: true, force: true });

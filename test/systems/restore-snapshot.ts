@@ -1,6 +1,6 @@
 /** A restore from its beginning to its end, as the workflow does it, in one call. */
 import type { SnapshotId, VolumeName } from '../../src/domain/ids.ts';
-import type { Repository } from '../../src/engine/repository/repository.ts';
+import type { RepositoryReader } from '../../src/engine/repository/reader.ts';
 import type { Threads } from '../../src/ground/threads/threads.ts';
 import { beginRestore, endRestore, restorePart, type RestoreMode } from '../../src/systems/lifecycle/restoration.ts';
 
@@ -14,7 +14,7 @@ export interface WholeRestore {
 }
 
 export async function restoreSnapshot(
-  repository: Repository,
+  repository: RepositoryReader,
   threads: Threads,
   { volume, snapshot, target, mode = 'create', owner = 'test', again = false }: WholeRestore,
 ): Promise<SnapshotId> {

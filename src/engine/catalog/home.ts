@@ -6,19 +6,16 @@
  * re-created, or an address that points elsewhere, must not look like an empty history.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { HoldfastError } from '../../domain/errors.ts';
 import type { RepositoryName, StoreName } from '../../domain/ids.ts';
 import { openStore, type OpenedStore, type OpenStoreOptions } from '../../ground/stores/open-store.ts';
-import type { ObjectStore } from '../../ground/stores/object-store.ts';
 import { within } from '../../ground/stores/within.ts';
 import { resolvePassphrase } from '../../ground/sealing/passphrase.ts';
-import { ensureRepository, openRepositoryFormat, readHeader, type UnlockedRepository } from '../repository/format.ts';
+import { ensureRepository, openRepositoryFormat, readHeader } from '../repository/format.ts';
+import { openCached, type CachedRepository } from '../repository/cached.ts';
 import type { Environment } from '../repository/environment.ts';
-import { openRepository, type Repository } from '../repository/repository.ts';
-import { isSalvageable, openSalvage } from '../repository/salvage.ts';
-import { openSqliteTable } from '../repository/sqlite-table.ts';
+import type { RepositoryReader } from '../repository/reader.ts';
+import type { Repository } from '../repository/repository.ts';
 import { findStore, openCatalog, repositoryKey, type Catalog, type StoreRecord } from './catalog.ts';
 
 export interface HomeOptions {
@@ -43,7 +40,9 @@ export interface Home extends AsyncDisposable {
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** A store of the catalog, open. */
   store(name: StoreName): Promise<OpenedStore>;
-  /** A repository of a store, synced. `create`: make it where there is none yet. */
+  /** A repository of a store, synced, for what needs no table: lists, restores, pins, the source of a copy. */
+  reader(store: StoreName, name: RepositoryName): Promise<RepositoryReader>;
+  /** A repository of a store, synced, with its table. `create`: make it where there is none yet. */
   repository(store: StoreName, name: RepositoryName, create?: boolean): Promise<Repository>;
   /** Forgets an open store and its repositories, so that the next use opens them anew. */
   forget(store: StoreName): Promise<void>;
@@ -65,26 +64,6 @@ export const openStoreOf = (record: StoreRecord, options: HomeOptions): Promise<
     ...(options.durability ? { durability: options.durability } : {}),
   });
 
-/** Opens a repository with its table cached below `cacheDir`, synced; one that is damaged, for reading only. */
-export async function openCached(
-  store: ObjectStore,
-  unlocked: UnlockedRepository,
-  cacheDir: string,
-  environment: Environment,
-): Promise<Repository> {
-  mkdirSync(cacheDir, { recursive: true, mode: 0o700 });
-  const table = openSqliteTable(join(cacheDir, `${unlocked.header.id}.sqlite`));
-  const parts = { store, key: unlocked.key, table, environment };
-  const repository = openRepository(parts);
-  try {
-    await repository.sync();
-    return repository;
-  } catch (error) {
-    if (!isSalvageable(error)) throw error;
-    return openSalvage(parts, error);
-  }
-}
-
 export async function openHome(options: HomeOptions): Promise<Home> {
   const { environment, variables } = options;
   const homeStore = await openStore(options.url, {
@@ -98,7 +77,7 @@ export async function openHome(options: HomeOptions): Promise<Home> {
   const unlocked = await ensureRepository(catalogStore, 'catalog', passphrase, environment.nowMs(), { random: randomBytes });
   const catalog = openCatalog(catalogStore, unlocked.key, environment);
   const stores = new Map<StoreName, Promise<OpenedStore>>();
-  const repositories = new Map<string, Promise<Repository>>();
+  const repositories = new Map<string, Promise<CachedRepository>>();
 
   const store = async (name: StoreName): Promise<OpenedStore> => {
     const known = stores.get(name);
@@ -110,7 +89,7 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     return opening;
   };
 
-  const openNamed = async (storeName: StoreName, name: RepositoryName, create: boolean): Promise<Repository> => {
+  const openNamed = async (storeName: StoreName, name: RepositoryName, create: boolean): Promise<CachedRepository> => {
     const state = await catalog.sync();
     const record = findStore(state, storeName);
     const inside = within(await store(storeName), repositoryPrefix(name));
@@ -130,28 +109,23 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     return openCached(inside, opened, options.cacheDir, environment);
   };
 
+  const held = (storeName: StoreName, name: RepositoryName, create: boolean): Promise<CachedRepository> => {
+    const key = repositoryKey(storeName, name);
+    const known = repositories.get(key);
+    if (known) return known;
+    const opening = openNamed(storeName, name, create);
+    repositories.set(key, opening);
+    opening.catch(() => repositories.delete(key));
+    return opening;
+  };
+
   return {
     catalog,
     environment,
     variables,
     store,
-    async repository(storeName, name, create = false) {
-      const key = repositoryKey(storeName, name);
-      const known = repositories.get(key);
-      if (known) {
-        const repository = await known;
-        try {
-          await repository.sync();
-          return repository;
-        } catch (error) {
-          if (!isSalvageable(error)) throw error;
-        }
-      }
-      const opening = openNamed(storeName, name, create);
-      repositories.set(key, opening);
-      opening.catch(() => repositories.delete(key));
-      return opening;
-    },
+    reader: async (storeName, name) => (await held(storeName, name, false)).reader(),
+    repository: async (storeName, name, create = false) => (await held(storeName, name, create)).whole(),
     async forget(storeName) {
       for (const key of [...repositories.keys()]) if (key.startsWith(`${storeName}/`)) repositories.delete(key);
       const open = stores.get(storeName);

@@ -7,7 +7,7 @@ import { isHoldfastError } from '../../domain/errors.ts';
 import { openEnvelope, sealEnvelope } from '../../ground/sealing/envelope.ts';
 import { listAll } from '../../ground/stores/object-store.ts';
 import { mirrorName } from '../repository/object-names.ts';
-import type { Repository } from '../repository/repository.ts';
+import type { RepositoryReader } from '../repository/reader.ts';
 import { printableCatalog, type CatalogState } from './catalog.ts';
 import type { Home } from './home.ts';
 
@@ -15,7 +15,7 @@ export type MirroredCatalog = ReturnType<typeof printableCatalog>;
 
 const KEPT = 2;
 
-export async function mirrorCatalog(home: Home, repository: Repository): Promise<void> {
+export async function mirrorCatalog(home: Home, repository: RepositoryReader): Promise<void> {
   try {
     await writeMirror(await home.catalog.sync(), repository);
   } catch (error) {
@@ -24,7 +24,7 @@ export async function mirrorCatalog(home: Home, repository: Repository): Promise
   }
 }
 
-async function writeMirror(state: CatalogState, { store, key, environment }: Repository): Promise<void> {
+async function writeMirror(state: CatalogState, { store, key, environment }: RepositoryReader): Promise<void> {
   const [newest] = await store.list('mirror/', { limit: 1 });
   const name = mirrorName(state.n);
   if (newest && newest.name <= name) return;
@@ -36,7 +36,7 @@ async function writeMirror(state: CatalogState, { store, key, environment }: Rep
 }
 
 /** The newest mirrored catalog in a repository, or null. */
-export async function readMirror({ store, key }: Repository): Promise<MirroredCatalog | null> {
+export async function readMirror({ store, key }: RepositoryReader): Promise<MirroredCatalog | null> {
   const [newest] = await store.list('mirror/', { limit: 1 });
   const bytes = newest ? await store.get(newest.name) : null;
   // Sealed by this code under this name: trusted inside.

@@ -31,14 +31,14 @@ export interface RepositoryReader extends Follower {
   relook(): Promise<unknown>;
 }
 
-/** `openWhole` gives the repository with its table; asked when a locator fails, and again until it has opened. */
+/** `openWhole` gives the repository with its table, synced; it is asked when a locator fails. */
 export function openReader(parts: RepositoryParts, openWhole: () => Promise<Repository>): RepositoryReader {
   const { store, key, environment } = parts;
   const follower = createFollower(parts, createLedgerFolding(parts));
   let whole: Repository | null = null;
   const relook = async (): Promise<void> => {
-    if (whole !== null) await whole.relook();
-    else whole = await openWhole();
+    whole = await openWhole();
+    await whole.relook();
   };
   const locate = (fingerprint: Buffer): Location | null => whole?.locate(fingerprint) ?? null;
   const values = createValueReader({ store, key, locate, refresh: relook });

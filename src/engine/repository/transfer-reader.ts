@@ -10,9 +10,9 @@ import type { Snapshot } from './ledger.ts';
 import { readLocation } from './location.ts';
 import { packNameOf } from './object-names.ts';
 import { packKeyOf } from './pack.ts';
-import type { Repository } from './repository.ts';
+import type { RepositoryReader } from './reader.ts';
 
-export function transferReader(repository: Repository, store: string): ValueReader {
+export function transferReader(repository: RepositoryReader, store: string): ValueReader {
   return {
     store,
     packOf(id) {
@@ -35,7 +35,7 @@ export const subtreeCount = (sizeBytes: number, extentBytes: number): number =>
 
 /** The extents of a snapshot that are not zeros, in one subtree; with `since`, those that differ from that snapshot's. */
 export async function* valuesOf(
-  repository: Repository,
+  repository: RepositoryReader,
   snapshot: Snapshot,
   subtree: number,
   since: Snapshot | null = null,
@@ -62,7 +62,7 @@ export async function* valuesOf(
 }
 
 /** A live snapshot that users see; `hidden` ones only for operators. */
-export function findSnapshot(repository: Repository, volume: VolumeName, id: SnapshotId, hidden = false): Snapshot {
+export function findSnapshot(repository: RepositoryReader, volume: VolumeName, id: SnapshotId, hidden = false): Snapshot {
   const snapshot = repository.ledger().snapshots.get(id);
   if (!snapshot || volumeOf(snapshot.lineage) !== volume || (snapshot.hidden && !hidden))
     throw new HoldfastError('SNAPSHOT_NOT_FOUND', `no snapshot ${id} of ${volume}`, { snapshot: id, volume });
@@ -70,7 +70,7 @@ export function findSnapshot(repository: Repository, volume: VolumeName, id: Sna
 }
 
 /** The newest snapshot of a volume that users see, whatever its incarnation. */
-export function newestVisible(repository: Repository, volume: VolumeName): Snapshot {
+export function newestVisible(repository: RepositoryReader, volume: VolumeName): Snapshot {
   const visible = [...repository.ledger().snapshots.values()].filter(
     (snapshot) => !snapshot.hidden && volumeOf(snapshot.lineage) === volume,
   );

@@ -5,6 +5,7 @@
 import { isHoldfastError } from '../../domain/errors.ts';
 import type { RepositoryName, StoreName, VolumeName } from '../../domain/ids.ts';
 import type { CatalogState } from '../../engine/catalog/catalog.ts';
+import type { RepositoryReader } from '../../engine/repository/reader.ts';
 import type { Repository } from '../../engine/repository/repository.ts';
 import { renderError } from './render-error.ts';
 import type { Session } from './session.ts';
@@ -15,7 +16,9 @@ export interface Place {
 }
 
 export interface OpenPlace extends Place {
-  readonly opened: Repository;
+  readonly opened: RepositoryReader;
+  /** It with its table. */
+  whole(): Promise<Repository>;
 }
 
 export interface PlaceFilter {
@@ -47,9 +50,9 @@ const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 export async function* openPlaces(session: Session, places: readonly Place[]): AsyncGenerator<OpenPlace> {
   const home = await session.home();
   for (const place of places) {
-    let opened: Repository;
+    let opened: RepositoryReader;
     try {
-      opened = await home.repository(place.store, place.repository);
+      opened = await home.reader(place.store, place.repository);
     } catch (error) {
       if (isHoldfastError(error, 'REPOSITORY_NOT_FOUND')) continue;
       if (!isHoldfastError(error)) throw error;
@@ -59,6 +62,6 @@ export async function* openPlaces(session: Session, places: readonly Place[]): A
       session.fail(exitCode);
       continue;
     }
-    yield { ...place, opened };
+    yield { ...place, opened, whole: () => home.repository(place.store, place.repository) };
   }
 }

@@ -40,9 +40,9 @@ export async function snapshotLines(session: Session, filter: PlaceFilter & { re
   const state = await (await session.home()).catalog.sync();
   const lines: AnyLine[] = [];
   const { all, volume } = filter;
-  for await (const { store, repository, opened } of openPlaces(session, placesOf(state, filter))) {
+  for await (const { store, repository, opened, whole } of openPlaces(session, placesOf(state, filter))) {
     for (const line of listSnapshots(opened, { all, ...(volume === undefined ? {} : { volume }) })) {
-      const holdsBytes = line.state === 'AVAILABLE' ? null : (await planDelete(opened, line.id)).freedBytes;
+      const holdsBytes = line.state === 'AVAILABLE' ? null : (await planDelete(await whole(), line.id)).freedBytes;
       lines.push({ ...line, store, repository, holdsBytes });
     }
     if (all)

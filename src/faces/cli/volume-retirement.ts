@@ -31,7 +31,7 @@ export async function retireVolume(session: Session, name: VolumeName): Promise<
 }
 
 async function openExisting(session: Session, store: StoreName, repository: RepositoryName) {
-  return (await session.home()).repository(store, repository).catch((error: unknown) => {
+  return (await session.home()).reader(store, repository).catch((error: unknown) => {
     if (isHoldfastError(error, 'REPOSITORY_NOT_FOUND')) return null;
     throw error;
   });

@@ -30,7 +30,7 @@ export async function lookInto<T>(
     variables: installation.secrets,
     environment: await createEnvironment(`demo.${process.pid}`, () => undefined),
   });
-  return await look(left(opened.repositories[0], `a repository in ${store}`).repository);
+  return await look(await left(opened.repositories[0], `a repository in ${store}`).whole());
 }
 
 /** Numbers of the log records in which a snapshot was committed, hidden and reclaimed; null: in none. */

@@ -11,7 +11,7 @@ import type { RestoreResult } from '../../domain/jobs.ts';
 import { PIN_MS_DEFAULT } from '../../domain/limits.ts';
 import { pinSnapshot, unpin } from '../../engine/repository/pins.ts';
 import { findSnapshot, newestVisible, subtreeCount } from '../../engine/repository/transfer-reader.ts';
-import type { Repository } from '../../engine/repository/repository.ts';
+import type { RepositoryReader } from '../../engine/repository/reader.ts';
 import { openRestoreTarget } from '../../engine/transfer/restore-target.ts';
 import type { Threads } from '../../ground/threads/threads.ts';
 import { restorePart, type RestoreMode } from '../../systems/lifecycle/restoration.ts';
@@ -41,7 +41,7 @@ const EXISTING = { create: 'refuse', overwrite: 'replace', differences: 'keep' }
 const READ_ONLY = ['STORE_DENIED', 'STORE_FULL', 'STORE_UNREACHABLE'] as const;
 
 /** The pin's name, or null where the store takes none. */
-async function tryPin(repository: Repository, snapshot: SnapshotId, say: (line: string) => void): Promise<string | null> {
+async function tryPin(repository: RepositoryReader, snapshot: SnapshotId, say: (line: string) => void): Promise<string | null> {
   const pin = `rescue.${repository.environment.random(8).toString('hex')}`;
   try {
     await pinSnapshot(repository, pin, snapshot, repository.environment.nowMs() + PIN_MS_DEFAULT, 'rescued');
@@ -53,7 +53,7 @@ async function tryPin(repository: Repository, snapshot: SnapshotId, say: (line: 
   }
 }
 
-export async function rescueRestore(store: StoreName, repository: Repository, request: RescueRestore): Promise<RestoreResult> {
+export async function rescueRestore(store: StoreName, repository: RepositoryReader, request: RescueRestore): Promise<RestoreResult> {
   const { volume, mode, threads, onProgress, say } = request;
   const target = resolve(request.target);
   const snapshot = request.snapshot === null ? newestVisible(repository, volume) : findSnapshot(repository, volume, request.snapshot, true);

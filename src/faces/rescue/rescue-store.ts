@@ -9,10 +9,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import { repositoryName, volumeOf, type RepositoryName, type SnapshotId, type VolumeName } from '../../domain/ids.ts';
-import { openCached, repositoryPrefix } from '../../engine/catalog/home.ts';
+import { repositoryPrefix } from '../../engine/catalog/home.ts';
+import { openCached } from '../../engine/repository/cached.ts';
 import type { Environment } from '../../engine/repository/environment.ts';
 import { openRepositoryFormat } from '../../engine/repository/format.ts';
 import { REPOSITORY_OBJECT } from '../../engine/repository/object-names.ts';
+import type { RepositoryReader } from '../../engine/repository/reader.ts';
 import type { Repository } from '../../engine/repository/repository.ts';
 import { resolvePassphrase } from '../../ground/sealing/passphrase.ts';
 import type { ObjectStore } from '../../ground/stores/object-store.ts';
@@ -32,7 +34,9 @@ export interface RescueOptions {
 
 export interface RescuedRepository {
   readonly name: RepositoryName;
-  readonly repository: Repository;
+  readonly repository: RepositoryReader;
+  /** It with its table. */
+  whole(): Promise<Repository>;
 }
 
 export interface RescueStore extends AsyncDisposable {
@@ -69,8 +73,8 @@ export async function openRescueStore(options: RescueOptions): Promise<RescueSto
   for (const name of names) {
     const inside = within(store, repositoryPrefix(name));
     try {
-      const repository = await openCached(inside, await openRepositoryFormat(inside, secret), cacheDir, environment);
-      repositories.push({ name, repository });
+      const { reader, whole } = openCached(inside, await openRepositoryFormat(inside, secret), cacheDir, environment);
+      repositories.push({ name, whole, repository: await reader() });
     } catch (error) {
       if (!isHoldfastError(error)) throw error;
       closed.push({ name, error });
@@ -94,7 +98,7 @@ export function repositoryOfVolume({ repositories, url }: RescueStore, volume: V
   });
 }
 
-const snapshotsOf = (repository: Repository, volume: VolumeName) =>
+const snapshotsOf = (repository: RepositoryReader, volume: VolumeName) =>
   [...repository.ledger().snapshots.values()].filter((snapshot) => volumeOf(snapshot.lineage) === volume);
 
 export function repositoryOfSnapshot({ repositories, url }: RescueStore, snapshot: SnapshotId): RescuedRepository {

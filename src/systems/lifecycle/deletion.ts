@@ -10,6 +10,7 @@ import { collect, type CollectResult } from '../../engine/repository/collector.t
 import { factsOf, type Snapshot } from '../../engine/repository/ledger.ts';
 import { hideSnapshot, lapsePins, unhideSnapshot } from '../../engine/repository/pins.ts';
 import { reclaimBlocks } from '../../engine/repository/reclaim.ts';
+import type { RepositoryReader } from '../../engine/repository/reader.ts';
 import type { Repository } from '../../engine/repository/repository.ts';
 import { HoldfastError } from '../../domain/errors.ts';
 
@@ -54,7 +55,7 @@ export type Inspection =
   { readonly kind: 'live'; readonly seen: Seen; readonly hidden: boolean; readonly purge: boolean } | { readonly kind: 'gone' };
 
 /** Looks a snapshot up for a delete. Gone: it was committed once and reclaimed. Never heard of: SNAPSHOT_NOT_FOUND. */
-export async function inspect(repository: Repository, id: SnapshotId): Promise<Inspection> {
+export async function inspect(repository: RepositoryReader, id: SnapshotId): Promise<Inspection> {
   const ledger = await repository.sync();
   const snapshot = ledger.snapshots.get(id);
   if (snapshot) return { kind: 'live', seen: { snapshot: id, version: snapshot.version }, hidden: snapshot.hidden, purge: snapshot.purge };
@@ -62,9 +63,10 @@ export async function inspect(repository: Repository, id: SnapshotId): Promise<I
   throw new HoldfastError('SNAPSHOT_NOT_FOUND', `no snapshot ${id}`, { snapshot: id });
 }
 
-export const hide = (repository: Repository, seen: Seen, purge: boolean): Promise<void> =>
+export const hide = (repository: RepositoryReader, seen: Seen, purge: boolean): Promise<void> =>
   hideSnapshot(repository, seen.snapshot, seen.version, purge);
-export const undelete = (repository: Repository, seen: Seen): Promise<void> => unhideSnapshot(repository, seen.snapshot, seen.version);
+export const undelete = (repository: RepositoryReader, seen: Seen): Promise<void> =>
+  unhideSnapshot(repository, seen.snapshot, seen.version);
 
 export type DeleteState =
   | { readonly kind: 'pending'; readonly obstacle: ReclaimObstacle }
@@ -72,7 +74,7 @@ export type DeleteState =
   | { readonly kind: 'visible' }
   | { readonly kind: 'gone' };
 
-export function deleteState(snapshot: Snapshot | undefined, repository: Repository): DeleteState {
+export function deleteState(snapshot: Snapshot | undefined, repository: RepositoryReader): DeleteState {
   if (!snapshot) return { kind: 'gone' };
   if (!snapshot.hidden) return { kind: 'visible' };
   const obstacle = reclaimObstacle(factsOf(repository.ledger(), snapshot));

@@ -3,7 +3,7 @@
  * node, a controller and a rescue answer alike.
  */
 import { factsOf, type Snapshot } from '../../engine/repository/ledger.ts';
-import type { Repository } from '../../engine/repository/repository.ts';
+import type { RepositoryReader } from '../../engine/repository/reader.ts';
 import { isVisible, reclaimObstacle, snapshotState, type SnapshotState } from '../../domain/lifecycle.ts';
 import { volumeOf, type SnapshotId, type VolumeName } from '../../domain/ids.ts';
 
@@ -21,7 +21,7 @@ export interface SnapshotLine {
   readonly root: string | null;
 }
 
-export const lineOf = (repository: Repository, snapshot: Snapshot): SnapshotLine => {
+export const lineOf = (repository: RepositoryReader, snapshot: Snapshot): SnapshotLine => {
   const facts = factsOf(repository.ledger(), snapshot);
   const obstacle = snapshot.hidden ? reclaimObstacle(facts) : null;
   const { id, lineage, label, takenMs, sizeBytes, consistency, root } = snapshot;
@@ -34,7 +34,7 @@ export interface ListOptions {
   readonly all?: boolean;
 }
 
-export function listSnapshots(repository: Repository, { volume, all = false }: ListOptions = {}): readonly SnapshotLine[] {
+export function listSnapshots(repository: RepositoryReader, { volume, all = false }: ListOptions = {}): readonly SnapshotLine[] {
   const lines = [...repository.ledger().snapshots.values()].map((snapshot) => lineOf(repository, snapshot));
   return lines.filter((line) => (volume === undefined || line.volume === volume) && (all || isVisible(line.state)));
 }

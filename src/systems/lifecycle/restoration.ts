@@ -11,7 +11,7 @@ import type { SnapshotId, VolumeName } from '../../domain/ids.ts';
 import { PIN_MS_DEFAULT } from '../../domain/limits.ts';
 import type { Snapshot } from '../../engine/repository/ledger.ts';
 import { liftPin, pinnedBy, pinSnapshot, renewPin, unpin } from '../../engine/repository/pins.ts';
-import type { Repository } from '../../engine/repository/repository.ts';
+import type { RepositoryReader } from '../../engine/repository/reader.ts';
 import { findSnapshot, newestVisible, subtreeCount, transferReader, valuesOf } from '../../engine/repository/transfer-reader.ts';
 import type { OnProgress } from '../../engine/transfer/progress.ts';
 import { openRestoreTarget, type ExistingTarget } from '../../engine/transfer/restore-target.ts';
@@ -46,7 +46,7 @@ const EXISTING_AGAIN: Readonly<Record<RestoreMode, ExistingTarget>> = { create: 
 /** The pin of a restore: the same for all its attempts. */
 export const restorePin = (owner: string): string => `restore.${owner}`;
 
-export async function beginRestore(repository: Repository, request: RestoreRequest): Promise<BegunRestore> {
+export async function beginRestore(repository: RepositoryReader, request: RestoreRequest): Promise<BegunRestore> {
   await repository.sync();
   const { volume, target, mode, again } = request;
   const pin = restorePin(request.owner);
@@ -83,7 +83,7 @@ export interface RestoredPart {
 
 /** Restores one subtree. Again after a crash: what the first try wrote is compared, not fetched. */
 export async function restorePart(
-  repository: Repository,
+  repository: RepositoryReader,
   store: string,
   snapshotId: SnapshotId,
   target: string,
@@ -117,10 +117,10 @@ export async function restorePart(
 }
 
 /** Makes the target durable and lifts the pin; answers the snapshot if it is hidden and may now be due. */
-export async function endRestore(repository: Repository, target: string, sizeBytes: number, pin: string): Promise<SnapshotId | null> {
+export async function endRestore(repository: RepositoryReader, target: string, sizeBytes: number, pin: string): Promise<SnapshotId | null> {
   await using opened = await openRestoreTarget(target, { sizeBytes, existing: 'keep' });
   await opened.sync();
   return liftPin(repository, pin);
 }
 
-export const releasePin = (repository: Repository, pin: string): Promise<SnapshotId | null> => liftPin(repository, pin);
+export const releasePin = (repository: RepositoryReader, pin: string): Promise<SnapshotId | null> => liftPin(repository, pin);

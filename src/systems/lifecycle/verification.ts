@@ -13,6 +13,7 @@ import type { SnapshotId, VolumeName } from '../../domain/ids.ts';
 import { volumeOf } from '../../domain/ids.ts';
 import { packNameOf } from '../../engine/repository/object-names.ts';
 import type { Snapshot } from '../../engine/repository/ledger.ts';
+import type { RepositoryReader } from '../../engine/repository/reader.ts';
 import type { Repository } from '../../engine/repository/repository.ts';
 import { transferReader, valuesOf } from '../../engine/repository/transfer-reader.ts';
 import type { PlacedValue } from '../../engine/transfer/contract.ts';
@@ -113,15 +114,15 @@ async function packWhole(repository: Repository, id: Buffer, known: Map<string, 
 }
 
 /** Live snapshots of a volume to verify: one, or all that users see. */
-export function snapshotsToVerify(repository: Repository, volume: VolumeName, id: SnapshotId | null): readonly Snapshot[] {
+export function snapshotsToVerify(repository: RepositoryReader, volume: VolumeName, id: SnapshotId | null): readonly Snapshot[] {
   return [...repository.ledger().snapshots.values()].filter(
     (snapshot) => volumeOf(snapshot.lineage) === volume && (id === null ? !snapshot.hidden : snapshot.id === id),
   );
 }
 
 /** Snapshots whose roots differ between two stores, or that only one of them has. */
-export function differingRoots(ours: Repository, theirs: Repository, volume: VolumeName): readonly SnapshotId[] {
-  const rootsOf = (repository: Repository): Map<SnapshotId, string | null> =>
+export function differingRoots(ours: RepositoryReader, theirs: RepositoryReader, volume: VolumeName): readonly SnapshotId[] {
+  const rootsOf = (repository: RepositoryReader): Map<SnapshotId, string | null> =>
     new Map(snapshotsToVerify(repository, volume, null).map((snapshot) => [snapshot.id, snapshot.root]));
   const [a, b] = [rootsOf(ours), rootsOf(theirs)];
   return [...new Set([...a.keys(), ...b.keys()])].filter((id) => !a.has(id) || !b.has(id) || a.get(id) !== b.get(id)).sort();

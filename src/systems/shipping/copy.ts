@@ -17,7 +17,7 @@ import type { Snapshot } from '../../engine/repository/ledger.ts';
 import { readLocation } from '../../engine/repository/location.ts';
 import { liftPin, pinnedBy, pinSnapshot, renewPin, unpin } from '../../engine/repository/pins.ts';
 import { findSnapshot, subtreeCount, subtreeRange, transferReader } from '../../engine/repository/transfer-reader.ts';
-import type { Repository } from '../../engine/repository/repository.ts';
+import type { RepositoryReader } from '../../engine/repository/reader.ts';
 import { copySubtree } from '../../engine/transfer/copy.ts';
 import type { PlacedValue } from '../../engine/transfer/contract.ts';
 import type { Attempt, ShipOptions } from './capture.ts';
@@ -36,7 +36,7 @@ export interface OpenedCopy {
 export const copyPin = (owner: string): string => `copy.${owner}`;
 
 export async function openCopy(home: Home, plan: CopyPlan, by: Attempt): Promise<OpenedCopy> {
-  const source = await home.repository(plan.from, plan.repository);
+  const source = await home.reader(plan.from, plan.repository);
   const pin = copyPin(by.owner);
   const snapshot = pinnedBy(source, pin) ?? findSnapshot(source, plan.volume, plan.snapshot);
   await pinSnapshot(source, pin, snapshot.id, home.environment.nowMs() + PIN_MS_DEFAULT, `copied to ${plan.to.join(', ')}`.slice(0, 200));
@@ -63,7 +63,7 @@ export async function openCopy(home: Home, plan: CopyPlan, by: Attempt): Promise
 async function stillThere(home: Home, plan: CopyPlan, destination: OpenedDestination): Promise<OpenedDestination> {
   if (destination.kind !== 'committed') return destination;
   const { store } = destination;
-  const repository = await home.repository(store, plan.repository);
+  const repository = await home.reader(store, plan.repository);
   if (repository.ledger().snapshots.has(plan.snapshot)) return destination;
   return { kind: 'failed', store, failure: { code: 'SNAPSHOT_GONE', message: `${store} had ${plan.snapshot} and has reclaimed it` } };
 }
@@ -81,7 +81,7 @@ export async function copyPart(
   claims: readonly OpenClaim[],
   { pin, ...options }: ShipOptions & { readonly pin: string },
 ): Promise<CopiedPart> {
-  const source = await home.repository(plan.from, plan.repository);
+  const source = await home.reader(plan.from, plan.repository);
   await renewPin(source, pin, home.environment.nowMs());
   const snapshot = findSnapshot(source, plan.volume, snapshotId, true);
   const { destinations, failures } = await openDestinations(home, { repository: plan.repository, lineage: snapshot.lineage }, claims);
@@ -102,9 +102,9 @@ export async function copyPart(
 
 /** Extents of a subtree where the snapshot differs from the base of at least one target; at most 65,536 of them. */
 async function* changesOf(
-  source: Repository,
+  source: RepositoryReader,
   snapshot: Snapshot,
-  targets: readonly Repository[],
+  targets: readonly RepositoryReader[],
   subtree: number,
 ): AsyncGenerator<PlacedValue> {
   const after = mapRoot(snapshot.root, snapshot.rootLocation);
@@ -128,5 +128,5 @@ async function* changesOf(
 
 /** Lifts the pin; answers the snapshot if it is hidden and may now be due. */
 export async function closeCopy(home: Home, plan: CopyPlan, pin: string): Promise<SnapshotId | null> {
-  return liftPin(await home.repository(plan.from, plan.repository), pin);
+  return liftPin(await home.reader(plan.from, plan.repository), pin);
 }

@@ -47,7 +47,7 @@ async function carryOut(session: Session, step: Step): Promise<void> {
       return;
     case 'unpin': {
       const { lapsePins } = await import('../../../engine/repository/pins.ts');
-      await lapsePins(await home.repository(step.store, step.repository), Date.now());
+      await lapsePins(await home.reader(step.store, step.repository), Date.now());
       return;
     }
   }

@@ -152,7 +152,7 @@ async function verify(session: Session, volume: VolumeName, options: VerifyOptio
     import('../job-results.ts'),
   ]);
   await using store = await open(session, options);
-  const { repository } = repositoryOfVolume(store, volume);
+  const repository = await repositoryOfVolume(store, volume).whole();
   await using threads = new Threads();
   const shown = await display(session);
   try {
@@ -176,7 +176,7 @@ async function remove(
   const { deleteState, hide, inspect, planDelete, reclaimDue } = await import('../../../systems/lifecycle/deletion.ts');
   const { repositoryOfSnapshot } = await import('../../rescue/rescue-store.ts');
   await using store = await open(session, options);
-  const { repository } = repositoryOfSnapshot(store, id);
+  const repository = await repositoryOfSnapshot(store, id).whole();
   const purge = options.purge === true;
   const plan = await planDelete(repository, id, purge);
   if (options.dryRun === true) {

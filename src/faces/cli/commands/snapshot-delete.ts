@@ -32,8 +32,8 @@ async function printPlans(session: Session, id: SnapshotId, stores: readonly Sto
   const { planDelete } = await import('../../../systems/lifecycle/deletion.ts');
   const plans: PlacedPlan[] = [];
   for (const store of stores)
-    for (const { opened } of await findPlaces(session, id, { store, volume: options.volume }))
-      plans.push({ store, ...(await planDelete(opened, id, options.purge === true)) });
+    for (const { whole } of await findPlaces(session, id, { store, volume: options.volume }))
+      plans.push({ store, ...(await planDelete(await whole(), id, options.purge === true)) });
   session.print(plans, () =>
     plans
       .map(({ store, waitsFor, freedBytes, values }) => {

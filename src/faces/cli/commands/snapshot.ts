@@ -75,11 +75,11 @@ async function show(session: Session, id: SnapshotId, options: PlaceOptions): Pr
   const { lineOf } = await import('../../../systems/lifecycle/listing.ts');
   const { planDelete } = await import('../../../systems/lifecycle/deletion.ts');
   const shown: ShownSnapshot[] = [];
-  for (const { store, repository, opened } of await findPlaces(session, id, options)) {
+  for (const { store, repository, opened, whole } of await findPlaces(session, id, options)) {
     const snapshot = opened.ledger().snapshots.get(id);
     if (!snapshot) continue;
     const pins = [...opened.ledger().pins].filter(([, pin]) => pin.snapshot === id).map(([name, pin]) => ({ name, ...pin }));
-    const { freedBytes: holdsBytes } = await planDelete(opened, id);
+    const { freedBytes: holdsBytes } = await planDelete(await whole(), id);
     shown.push({ ...lineOf(opened, snapshot), store, repository, holdsBytes, pins });
   }
   session.print(shown, () =>

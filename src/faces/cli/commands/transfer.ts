@@ -123,8 +123,8 @@ async function reclaim(session: Session, options: ReclaimOptions): Promise<void>
   if (options.dryRun === true) {
     const { planReclaim } = await import('../reclaim-plan.ts');
     const plans: (Place & ReclaimPlan)[] = [];
-    for await (const { store, repository, opened } of openPlaces(session, places))
-      plans.push({ store, repository, ...(await planReclaim(opened)) });
+    for await (const { store, repository, whole } of openPlaces(session, places))
+      plans.push({ store, repository, ...(await planReclaim(await whole())) });
     session.print(plans, () =>
       plans
         .map(({ store, repository, due, freedBytes, thinPacks, litter }) => {

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { HoldfastError, isHoldfastError } from '../../../domain/errors.ts';
 import { storeName, type StoreName } from '../../../domain/ids.ts';
-import { DETACH_UPDATE, PAUSE_UPDATE, RESUME_UPDATE } from '../../../domain/jobs.ts';
+import { DETACH_UPDATE, PAUSE_UPDATE, RESUME_UPDATE, type JobKind } from '../../../domain/jobs.ts';
 import type { JobRecord } from '../../../engine/catalog/catalog.ts';
 import type { JobView } from '../jobs.ts';
 import { counted, formatDuration, formatTime, parseInteger } from '../quantities.ts';
@@ -92,8 +92,18 @@ async function show(session: Session, id: string): Promise<void> {
   );
 }
 
+/** Kinds of jobs that can be paused, resumed and told to leave a store behind. */
+const STEERED: ReadonlySet<string> = new Set<JobKind>(['captureSnapshot', 'copySnapshot']);
+
 async function ask(session: Session, id: string, update: string, done: string, ...args: readonly [] | readonly [unknown]): Promise<void> {
-  await (await session.jobs()).update(id, update, ...args);
+  const jobs = await session.jobs();
+  const { kind } = await jobs.look(id);
+  if (!STEERED.has(kind))
+    throw new HoldfastError('ARGUMENT_INVALID', `${id} is a ${kind}, which takes no ${update}`, {
+      field: 'id',
+      expected: 'a capture or copy',
+    });
+  await jobs.update(id, update, ...args);
   session.print({ job: id, asked: update }, () => `${id} ${done}\n`);
 }
 
@@ -106,6 +116,15 @@ async function wait(session: Session, id: string): Promise<void> {
   const { lines, exitCode } = readResult(kind, watched.result);
   session.fail(exitCode);
   session.print({ job: id, runId, state: 'done', result: watched.result }, () => lines.map((line) => `${line}\n`).join(''));
+}
+
+/** The job takes any name; one that is misspelt would be waited for in vain. */
+async function detach(session: Session, id: string, store: StoreName | undefined): Promise<void> {
+  if (store === undefined)
+    throw new HoldfastError('ARGUMENT_INVALID', 'which store shall be left behind?', { field: '--store', expected: 'one of the job' });
+  const { findStore } = await import('../../../engine/catalog/catalog.ts');
+  findStore(await (await session.home()).catalog.sync(), store);
+  await ask(session, id, DETACH_UPDATE, `leaves ${store} behind`, store);
 }
 
 export function addJobCommands(program: Command, session: Session): void {
@@ -126,12 +145,7 @@ export function addJobCommands(program: Command, session: Session): void {
   named('resume', 'let a paused job go on').action((id: string) => ask(session, id, RESUME_UPDATE, 'goes on'));
   named('detach', 'leave a store behind that holds the job up; it catches up in a job of its own')
     .option('-s, --store <name>', 'which store', storeName)
-    .action((id: string, options: { readonly store?: StoreName }) => {
-      const { store } = options;
-      if (store === undefined)
-        throw new HoldfastError('ARGUMENT_INVALID', 'which store shall be left behind?', { field: '--store', expected: 'one of the job' });
-      return ask(session, id, DETACH_UPDATE, `leaves ${store} behind`, store);
-    });
+    .action((id: string, { store }: { readonly store?: StoreName }) => detach(session, id, store));
   named('cancel', 'end a job; starting it again goes on where it stopped').action(async (id: string) => {
     await (await session.jobs()).cancel(id);
     session.print({ job: id, asked: 'cancel' }, () => `${id} is asked to end\n`);

@@ -7,7 +7,7 @@
  */
 import { GROUP_TOP, PACK_BYTES_MAX, REWRITE_BYTES_MAX } from '../../domain/limits.ts';
 import { sealBlob, unsealBlob } from '../../ground/sealing/blob.ts';
-import { emptyPart, type PackRow, type ValueRow } from './change.ts';
+import { emptyPart, PART_ROWS_MAX, type PackRow, type ValueRow } from './change.ts';
 import { readDirectory, type TryNames } from './destination.ts';
 import { changeName, encodePackId, packName, packNameOf } from './object-names.ts';
 import { directoryBytes, PACK_HEADER, packKeyOf, sealDirectory, type PackEntry } from './pack.ts';
@@ -29,13 +29,10 @@ export async function rewriteThinPacks(repository: Repository, epoch: number, na
   let bytesMoved = 0;
   let bytesFreed = 0;
   for (const kind of ['extent', 'node'] as const) {
-    const chosen: PackUse[] = [];
-    let live = 0;
-    for (const pack of thin) {
-      if (pack.kind !== kind || bytesMoved + live + pack.liveBytes > REWRITE_BYTES_MAX) continue;
-      chosen.push(pack);
-      live += pack.liveBytes;
-    }
+    const chosen = choosePacks(
+      thin.filter((pack) => pack.kind === kind),
+      REWRITE_BYTES_MAX - bytesMoved,
+    );
     if (chosen.length === 0) continue;
     const moved = await rewrite(repository, epoch, names, chosen);
     packs += chosen.length;
@@ -43,6 +40,18 @@ export async function rewriteThinPacks(repository: Repository, epoch: number, na
     bytesFreed += chosen.reduce((sum, pack) => sum + pack.bytes, 0) - moved;
   }
   return { packs, bytesMoved, bytesFreed };
+}
+
+/** As many as one run may move: so many live bytes, and no more values than one part of a change holds. */
+export function choosePacks(thin: readonly PackUse[], bytesMax: number): readonly PackUse[] {
+  let bytes = 0;
+  let values = 0;
+  return thin.filter(({ liveBytes, liveBlobs }) => {
+    if (bytes + liveBytes > bytesMax || values + liveBlobs > PART_ROWS_MAX) return false;
+    bytes += liveBytes;
+    values += liveBlobs;
+    return true;
+  });
 }
 
 async function rewrite(repository: Repository, epoch: number, names: TryNames, from: readonly PackUse[]): Promise<number> {

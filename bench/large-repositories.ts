@@ -28,7 +28,7 @@ async function captureDirectly(installation: Installation, volume: string, store
   if (lane?.kind !== 'open') throw new Error('the bench could not claim its lineage');
   const receipts = [];
   for (let subtree = 0; subtree < opened.subtrees; subtree++) {
-    const part = await shipVolume(home, plan, opened, subtree, [lane], { threads });
+    const part = await shipVolume(home, plan, opened, subtree, [{ ...lane, bringAll: false }], { threads });
     receipts.push(...part.receipts.map(({ receipt }) => receipt));
   }
   const { lineage, extentBytes, label } = plan;

@@ -5,7 +5,8 @@
  *     COPYING ──a store falls below threshold 1──▶ PAUSED ──all above threshold 2 for a while──▶ COPYING ──▶ commit per store
  *                                                    └──deadline, or `detach`──▶ the store catches up in a job of its own
  *
- * Receipts are kept by store, so that a subtree that some stores have is shipped again for the others only.
+ * Receipts are kept by store, so that a subtree that some stores have is shipped again for the others only. What a commit
+ * answers to be missing is shipped again to that store alone, four commits a store at the most (domain/missing.ts).
  */
 import { ApplicationFailure } from '@temporalio/common';
 import {
@@ -31,6 +32,7 @@ import type {
 } from '../activities/shipping.ts';
 import { HEALTHY, mayResume, observe, type StoreHealth } from '../src/domain/health.ts';
 import type { RepositoryName, SnapshotId, StoreName, VolumeName } from '../src/domain/ids.ts';
+import { shipAgain } from '../src/domain/missing.ts';
 import { DETACH_UPDATE, JOB_IDS, LOOK_AGAIN_SIGNAL, PAUSE_UPDATE, RESUME_UPDATE, type StoreOutcome } from '../src/domain/jobs.ts';
 import { failureOf, type Book } from './book.ts';
 import { short } from './queues.ts';
@@ -70,6 +72,7 @@ interface Lane {
   readonly epoch: number;
   readonly base: SnapshotId | null;
   readonly receipts: Map<number, SubtreeReceipt>;
+  bringAll: boolean;
 }
 
 export async function shipToAll(port: ShippingPort, stores: readonly StoreName[], book: Book): Promise<readonly StoreOutcome[]> {
@@ -136,7 +139,8 @@ export async function shipToAll(port: ShippingPort, stores: readonly StoreName[]
       subtrees = Math.max(subtrees, opened.subtrees);
       const trouble = opened.destinations.find((one) => one.kind === 'failed' && TROUBLE.has(one.failure.code));
       for (const one of opened.destinations) {
-        if (one.kind === 'open') lanes.set(one.store, { store: one.store, epoch: one.epoch, base: one.base, receipts: new Map() });
+        if (one.kind === 'open')
+          lanes.set(one.store, { store: one.store, epoch: one.epoch, base: one.base, receipts: new Map(), bringAll: false });
         else if (one.kind === 'committed')
           outcomes.set(one.store, { store: one.store, kind: 'committed', root: one.root, base: null, sentBytes: 0, newExtents: 0 });
         else if (!TROUBLE.has(one.failure.code)) outcomes.set(one.store, { store: one.store, kind: 'failed', failure: one.failure });
@@ -145,11 +149,11 @@ export async function shipToAll(port: ShippingPort, stores: readonly StoreName[]
     }
   };
 
-  /** Ships one subtree until every lane has its receipt. */
-  const shipSubtree = async (subtree: number): Promise<void> => {
+  /** Ships one subtree until each of these lanes that is still there has its receipt. */
+  const shipSubtree = async (subtree: number, among: readonly Lane[]): Promise<void> => {
     for (;;) {
       await condition(() => !userPaused);
-      const open = [...lanes.values()].filter((lane) => !lane.receipts.has(subtree));
+      const open = among.filter((lane) => lanes.has(lane.store) && !lane.receipts.has(subtree));
       if (open.length === 0) return;
       let part: Part;
       const scope = new CancellationScope();
@@ -158,7 +162,7 @@ export async function shipToAll(port: ShippingPort, stores: readonly StoreName[]
         part = await scope.run(() =>
           port.ship(
             subtree,
-            open.map(({ store, epoch }) => ({ store, epoch })),
+            open.map(({ store, epoch, bringAll }) => ({ store, epoch, bringAll })),
           ),
         );
       } catch (error) {
@@ -183,7 +187,7 @@ export async function shipToAll(port: ShippingPort, stores: readonly StoreName[]
     const queue = [...subtrees];
     const worker = async (): Promise<void> => {
       for (let subtree = queue.shift(); subtree !== undefined; subtree = queue.shift()) {
-        await shipSubtree(subtree);
+        await shipSubtree(subtree, [...lanes.values()]);
         book.update({ doneUnits: book.status.doneUnits + 1 });
       }
     };
@@ -191,7 +195,7 @@ export async function shipToAll(port: ShippingPort, stores: readonly StoreName[]
   };
 
   const commitLane = async (lane: Lane): Promise<void> => {
-    for (;;) {
+    for (let answers = 1; ; answers++) {
       const receipts = [...lane.receipts.values()].filter((receipt) => receipt.part !== null);
       let outcome: CommitOutcome;
       try {
@@ -215,8 +219,15 @@ export async function shipToAll(port: ShippingPort, stores: readonly StoreName[]
           newExtents,
         });
       }
-      for (const subtree of outcome.subtrees) lane.receipts.delete(subtree);
-      for (const subtree of outcome.subtrees) await shipSubtree(subtree);
+      const again = shipAgain(outcome, answers);
+      if (again === null) {
+        const message = `${outcome.values} values are missing to a shipment that should have brought all it needs`;
+        return void outcomes.set(lane.store, { store: lane.store, kind: 'failed', failure: { code: 'MISSING_EXTENTS', message } });
+      }
+      lane.bringAll = again.bringAll;
+      for (const subtree of again.subtrees) lane.receipts.delete(subtree);
+      // To this store alone: a receipt that another lane's call brings late must not take the place of one that relies on less.
+      for (const subtree of again.subtrees) await shipSubtree(subtree, [lane]);
       if (!lanes.has(lane.store)) return;
     }
   };

@@ -45,7 +45,7 @@ export const RECORD_ENTRIES_MAX = 64;
 export const CLAIMS_KEPT_MAX = 8;
 /** Lost races before an append gives up with CONTENTION. Each loss means that another writer got on. */
 export const APPEND_ROUNDS_MAX = 64;
-/** Rounds of commit, missing, push before a writer must bring everything itself. Not built yet: see docs/limits.md. */
+/** Commits of a claim that may be answered *missing*; the one after them relies on nothing (missing.ts). The simulation has met two in a row. */
 export const MISSING_ROUNDS_MAX = 3;
 /** Times a reader syncs and looks again after a 404. Each one means that a collector moved the value meanwhile. */
 export const READ_ROUNDS_MAX = 8;

@@ -8,7 +8,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 import { captureInput, copyInput, parseInput } from '../../src/domain/job-inputs.ts';
 import { HoldfastError, isHoldfastError } from '../../src/domain/errors.ts';
 import { volumeName, type RepositoryName, type SnapshotId, type StoreName } from '../../src/domain/ids.ts';
-import { MISSING_ROUNDS_MAX } from '../../src/domain/limits.ts';
+import { shipAgain } from '../../src/domain/missing.ts';
 import { repositoryPrefix, type Home } from '../../src/engine/catalog/home.ts';
 import { mirrorCatalog } from '../../src/engine/catalog/mirror.ts';
 import { writeCheckpoint } from '../../src/engine/repository/checkpoint.ts';
@@ -93,19 +93,20 @@ interface Shipping {
 
 /** All subtrees to all claims, then a commit per store, shipping again what is missing there. */
 async function shipToAll({ home, by }: OperationContext, { stores, subtrees, ship, shipment }: Shipping): Promise<Outcome> {
-  const claims = stores.flatMap((one) => (one.kind === 'open' ? [one] : one.kind === 'failed' ? [fail(one)] : []));
+  const claims = stores.flatMap((one) => (one.kind === 'open' ? [{ ...one, bringAll: false }] : one.kind === 'failed' ? [fail(one)] : []));
   const receipts = new Map<StoreName, Map<number, SubtreeReceipt>>(claims.map(({ store }) => [store, new Map()]));
   const send = async (subtree: number, to: readonly OpenClaim[]): Promise<void> => {
     for (const { store, receipt } of await ship(subtree, to)) receipts.get(store)?.set(subtree, receipt);
   };
   for (let subtree = 0; subtree < subtrees && claims.length > 0; subtree++) await send(subtree, claims);
   for (const claim of claims) {
-    for (let round = 0; ; round++) {
+    for (let answers = 1; ; answers++) {
       const of = [...(receipts.get(claim.store)?.values() ?? [])].filter((receipt) => receipt.part !== null);
       const outcome = await commitTo(home, claim.store, REPOSITORY, shipment(of, claim.epoch));
       if (outcome.kind === 'committed') break;
-      if (round > MISSING_ROUNDS_MAX + 1) throw new HoldfastError('INTERNAL', 'missing does not end');
-      for (const subtree of outcome.subtrees) await send(subtree, [claim]);
+      const again = shipAgain(outcome, answers);
+      if (again === null) throw new HoldfastError('MISSING_EXTENTS', 'missing does not end');
+      for (const subtree of again.subtrees) await send(subtree, [{ ...claim, bringAll: again.bringAll }]);
     }
     const repository = await home.repository(claim.store, REPOSITORY);
     await mirrorCatalog(home, repository);

@@ -7,10 +7,13 @@
  */
 import { lineageOf, volumeOf, type Lineage } from '../../src/domain/ids.ts';
 import { EXTENT_BYTES_MIN, MISSING_ROUNDS_MAX, SUBTREE_EXTENTS } from '../../src/domain/limits.ts';
+import { shipAgain, type ShipAgain } from '../../src/domain/missing.ts';
 import { claimLineage } from '../../src/engine/repository/claims.ts';
 import { commitShipment } from '../../src/engine/repository/commit.ts';
 import { openDestination } from '../../src/engine/repository/destination.ts';
-import type { Destination } from '../../src/engine/transfer/contract.ts';
+import type { Repository } from '../../src/engine/repository/repository.ts';
+import { isAbsent } from '../../src/engine/map/node.ts';
+import type { Destination, SubtreeReceipt } from '../../src/engine/transfer/contract.ts';
 import { shipSubtree } from '../engine/repository/ship.ts';
 import { NOTHING, ROOT, createReference } from './reference.ts';
 import { Violation } from './violation.ts';
@@ -68,10 +71,16 @@ async function attempt(world: World, { repository, process }: Worker, job: Captu
   const receipts = world.receipts.get(epoch) ?? new Map<number, Awaited<ReturnType<typeof shipSubtree>>>();
   world.receipts.set(epoch, receipts);
   const content = contentFrom(image);
-  let subtrees = subtreesOf(Math.max(image.length, before.length)).filter((subtree) => !receipts.has(subtree));
-  for (let round = 0; ; round++) {
-    const destination = forgetful(world, openDestination({ store: 'simulated', repository, lineage, epoch, codec: 'zstd-1' }));
-    for (const subtree of subtrees) receipts.set(subtree, await shipSubtree(destination, subtree, content, round >= MISSING_ROUNDS_MAX));
+  const unshipped = subtreesOf(Math.max(image.length, before.length)).filter((subtree) => !receipts.has(subtree));
+  let again: ShipAgain = { subtrees: unshipped, bringAll: false };
+  for (let round = 1, answers = 0; ; round++) {
+    const { bringAll } = again;
+    const destination = forgetful(world, openDestination({ store: 'simulated', repository, lineage, epoch, codec: 'zstd-1', bringAll }));
+    for (const subtree of again.subtrees) {
+      const receipt = await shipSubtree(destination, subtree, content);
+      if (bringAll) await expectRelianceOnBase(repository, receipt);
+      receipts.set(subtree, receipt);
+    }
     if (random.chance(0.4)) await process.nap(random.below(world.temper.pauseMax));
     const outcome = await commitShipment(repository, {
       lineage,
@@ -90,9 +99,24 @@ async function attempt(world: World, { repository, process }: Worker, job: Captu
       return world.count('snapshots committed');
     }
     world.count('missing rounds');
-    world.most('missing rounds of one commit, the most', round + 1);
-    subtrees = [...outcome.subtrees];
+    world.most('missing rounds of one commit, the most', round);
+    // As if the answers before had been *missing*, too: two in a row are too rare to wait for.
+    answers += answers === 0 ? 1 + random.below(MISSING_ROUNDS_MAX) : 1;
+    const next = shipAgain(outcome, answers);
+    if (next === null) throw new Violation(`missing does not end: ${outcome.values} values after all was brought`);
+    if (next.bringAll) world.count('missing rounds that bring all');
+    again = next;
   }
+}
+
+/** What was to bring all uses nothing that it does not bring. */
+async function expectRelianceOnBase(repository: Repository, { subtree, part }: SubtreeReceipt): Promise<void> {
+  const change = part === null ? null : await repository.changes.read(part);
+  if (change === null) return;
+  const brought = new Set(change.values.map((value) => value.fingerprint.toString('hex')));
+  const relied = change.diff.find((row) => !isAbsent(row.new) && !brought.has(row.new.toString('hex')));
+  if (relied)
+    throw new Violation(`subtree ${subtree} was to bring all and relies on ${relied.new.toString('hex')} at level ${relied.level}`);
 }
 
 const subtreesOf = (positions: number): number[] => {

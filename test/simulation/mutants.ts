@@ -100,8 +100,8 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
     seed: 16,
     patches: [
       commit(
-        'subtrees: error.subtrees, values: error.values };\n    throw error;',
-        `subtrees: error.subtrees, values: error.values };
+        'values: error.values, ...error.answer };\n    throw error;',
+        `values: error.values, ...error.answer };
     const own = await repository.store.list('a/' + String(shipment.epoch).padStart(20, '0') + '/');
     await repository.store.delete(own.map(({ name }) => name));
     throw error;`,
@@ -185,6 +185,20 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
         '',
       ),
     ],
+  },
+  {
+    name: 'no_bring_all',
+    hole: '8',
+    seed: 12,
+    hot: true,
+    patches: [destination('has: (fingerprint) => !bringAll && ', 'has: (fingerprint) => ')],
+  },
+  {
+    name: 'no_bring_all_nodes',
+    hole: '8',
+    seed: 174,
+    hot: true,
+    patches: [destination('context.bringAll ? null : repository', 'repository')],
   },
   {
     name: 'dup_last_wins',

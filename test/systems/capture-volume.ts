@@ -20,7 +20,7 @@ export async function shipCapture(home: Home, threads: Threads, volume: string, 
   const input = parseInput(captureInput, 'captureSnapshot', { volume });
   const plan = planCapture(await home.catalog.sync(), input, snapshot);
   const opened = await openCapture(home, plan, by);
-  const claims = opened.destinations.flatMap((one) => (one.kind === 'open' ? [one] : []));
+  const claims = opened.destinations.flatMap((one) => (one.kind === 'open' ? [{ ...one, bringAll: false }] : []));
   const parts: ShippedPart[] = [];
   for (let subtree = 0; subtree < opened.subtrees; subtree++)
     parts.push(await shipVolume(home, plan, opened, subtree, claims, { threads }));

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { DefaultLogger, makeTelemetryFilterString, NativeConnection, Runtime, Worker } from '@temporalio/worker';
-import { createActivities } from '../../activities/index.ts';
+import { createActivities, type Activities } from '../../activities/index.ts';
 import {
   hostQueue,
   JOB_IDS,
@@ -47,7 +47,11 @@ export interface Stage extends AsyncDisposable {
   failure<Kind extends JobKind>(kind: Kind, input: JobInputs[Kind]): Promise<string>;
 }
 
-export async function raiseStage(finder: FinderOptions): Promise<Stage> {
+/** `interfere` stands between the workers and the activities: what others do at such a moment is done there. */
+export async function raiseStage(
+  finder: FinderOptions,
+  interfere: (activities: Activities, installation: Installation) => Activities = (activities) => activities,
+): Promise<Stage> {
   await using stack = new AsyncDisposableStack();
   const telemetryOptions = { logging: { filter: makeTelemetryFilterString({ core: 'ERROR' }) } };
   Runtime.install({ logger: new DefaultLogger('ERROR'), shutdownSignals: [], telemetryOptions });
@@ -57,7 +61,7 @@ export async function raiseStage(finder: FinderOptions): Promise<Stage> {
   const threads = stack.use(new Threads({ count: 2 }));
   const connection = await NativeConnection.connect({ address: temporal.address });
   stack.defer(() => connection.close());
-  const activities = createActivities({ home: installation.home, threads });
+  const activities = interfere(createActivities({ home: installation.home, threads }), installation);
   const { namespace } = temporal;
   const common = { connection, namespace, activities, shutdownGraceTime: 0, shutdownForceTime: 2000 };
   const workers = [

@@ -4,11 +4,13 @@
  * The writer owes the log this: every new value of the diff is brought by the change, or counted in the table at n. What it
  * relies on without bringing it is judged again after each lost race, for another lineage's reclaim may have taken the last
  * run of a value meanwhile (R2: dead is missing, even while its bytes are there). Then nothing is put; the answer names the
- * subtrees to ship again.
+ * subtrees to ship again (domain/missing.ts says how often). The top is always brought: it is built anew for each commit,
+ * and a node of it that an old snapshot happens to share would be one more thing that may die unjudged.
  */
 import { HoldfastError } from '../../domain/errors.ts';
 import type { Lineage, SnapshotId } from '../../domain/ids.ts';
 import { GROUP_TOP } from '../../domain/limits.ts';
+import type { MissingAnswer } from '../../domain/missing.ts';
 import { isAbsent } from '../map/node.ts';
 import { updateTop, type ReadChildren } from '../map/update.ts';
 import { childrenAt, mapRoot } from '../map/walk.ts';
@@ -38,8 +40,8 @@ export interface Shipment {
 
 export type CommitOutcome =
   | { readonly kind: 'committed'; readonly root: string | null; readonly sentBytes: number }
-  /** Values relied on have died; these subtrees have to be shipped again. */
-  | { readonly kind: 'missing'; readonly subtrees: readonly number[]; readonly values: number };
+  /** So many values relied on have died; nothing was put. */
+  | ({ readonly kind: 'missing'; readonly values: number } & MissingAnswer);
 
 /** What a change uses without bringing it: 32 bytes a value, with the subtree that uses it. */
 interface Reliance {
@@ -48,11 +50,11 @@ interface Reliance {
 }
 
 class Missing extends Error {
-  readonly subtrees: readonly number[];
+  readonly answer: MissingAnswer;
   readonly values: number;
-  constructor(subtrees: readonly number[], values: number) {
+  constructor(answer: MissingAnswer, values: number) {
     super('values relied on are missing');
-    this.subtrees = subtrees;
+    this.answer = answer;
     this.values = values;
   }
 }
@@ -71,7 +73,7 @@ export async function commitShipment(repository: Repository, shipment: Shipment)
       return sealed(ledger);
     });
   } catch (error) {
-    if (error instanceof Missing) return { kind: 'missing', subtrees: error.subtrees, values: error.values };
+    if (error instanceof Missing) return { kind: 'missing', values: error.values, ...error.answer };
     throw error;
   }
   const root = repository.ledger().used.get(shipment.snapshot);
@@ -93,10 +95,10 @@ function refuseMissing(repository: Repository, n: number, reliances: readonly Re
     values += missing;
   }
   if (before || moved()) throw new HoldfastError('CONTENTION', 'the table has moved on while a commit was judged', { n });
-  if (values > 0) throw new Missing(subtrees, values);
+  if (values > 0) throw new Missing({ subtrees, relying: reliances.map(({ subtree }) => subtree) }, values);
 }
 
-/** Reads each part once and keeps what it uses but neither it nor an earlier part brings. */
+/** Reads each part once and keeps what it uses but does not bring. */
 async function relyOn(repository: Repository, shipment: Shipment): Promise<readonly Reliance[]> {
   const reliances: Reliance[] = [];
   for (const receipt of shipment.receipts) {
@@ -146,6 +148,7 @@ async function buildTop(repository: Repository, shipment: Shipment): Promise<Bui
     if (receipt.node !== null && at !== null) subtreeLocations.set(receipt.node, at);
   }
   const stored = await storeNodes(repository, update.nodes, beginPack, {
+    bringAll: true,
     brought: subtreeLocations,
     baseLocations: async (level, index) => (await childrenAt(root, repository.readNode, level, index))?.locations ?? null,
   });

@@ -37,6 +37,8 @@ export interface DestinationOptions {
   readonly lineage: Lineage;
   readonly epoch: number;
   readonly codec: Codec;
+  /** Whether all that differs from the base is brought, so that the commit relies on nothing that may die; see domain/missing.ts. */
+  readonly bringAll: boolean;
 }
 
 /** Names of one try under a claim. */
@@ -54,7 +56,7 @@ export function tryNames(claim: number, attempt: number): TryNames {
   };
 }
 
-export function openDestination({ store, repository, lineage, epoch, codec }: DestinationOptions): Destination {
+export function openDestination({ store, repository, lineage, epoch, codec, bringAll }: DestinationOptions): Destination {
   const claim = claimAt(repository, lineage, epoch);
   const base = claim.base === null ? undefined : repository.ledger().snapshots.get(claim.base);
   const root = mapRoot(base?.root ?? null, base?.rootLocation ?? null);
@@ -71,7 +73,8 @@ export function openDestination({ store, repository, lineage, epoch, codec }: De
     store,
     codec,
     baseLeaf: (leaf) => readChildren(1, leaf),
-    has: (fingerprint) => repository.table.get(fingerprint) !== null,
+    // What the base holds at the same position differs from nothing and is never asked for: the claim protects it.
+    has: (fingerprint) => !bringAll && repository.table.get(fingerprint) !== null,
     adopted: (subtree, signal) => adoptedPacks(repository, [epoch, ...claim.kept], subtree, signal),
     beginPack: openPack,
     async putPack(pack, bytes, signal) {
@@ -84,6 +87,7 @@ export function openDestination({ store, repository, lineage, epoch, codec }: De
         readChildren,
       );
       const stored = await storeNodes(repository, update.nodes, () => openPack(shipped.subtree), {
+        bringAll,
         brought: shipped.brought,
         baseLocations: async (level, index) => (await childrenAt(root, repository.readNode, level, index))?.locations ?? null,
         signal,
@@ -125,7 +129,7 @@ function receiptOf(shipped: ShippedSubtree, top: Buffer, stored: StoredNodes, pa
 }
 
 export interface StoredNodes {
-  /** By fingerprint in hex: where each new node lies, known ones included. */
+  /** By fingerprint in hex: where each new node lies, those relied on included. */
   readonly locations: ReadonlyMap<string, Location>;
   readonly values: readonly ValueRow[];
   readonly packs: readonly PackRow[];
@@ -133,6 +137,8 @@ export interface StoredNodes {
 }
 
 interface NodeContext {
+  /** Whether nodes that the repository counts are stored all the same. */
+  readonly bringAll: boolean;
   readonly brought: ReadonlyMap<string, Location>;
   readonly baseLocations: (level: number, index: number) => Promise<Buffer | null>;
   readonly signal?: AbortSignal | undefined;
@@ -164,7 +170,7 @@ export async function storeNodes(
   for (const node of nodes) {
     const key = node.fingerprint.toString('hex');
     if (locations.has(key)) continue;
-    const known = repository.locate(node.fingerprint);
+    const known = context.bringAll ? null : repository.locate(node.fingerprint);
     if (known) {
       locations.set(key, known);
       continue;

@@ -86,6 +86,8 @@ export async function shipped<Result extends { readonly outcomes: ReadonlyMap<st
 export interface OpenClaim {
   readonly store: StoreName;
   readonly epoch: number;
+  /** The last answer to *missing*: what is shipped relies on the claim's base alone; see domain/missing.ts. */
+  readonly bringAll: boolean;
 }
 
 /** Opens the pipeline's ends for claims that are open; a store that has lost its claim answers with its failure. */
@@ -97,10 +99,10 @@ export async function openDestinations(
   const state = await home.catalog.sync();
   const destinations: Destination[] = [];
   const failures: StoreFailure[] = [];
-  for (const { store, epoch } of claims) {
+  for (const { store, epoch, bringAll } of claims) {
     try {
       const repository = await home.repository(store, of.repository);
-      destinations.push(openDestination({ store, repository, lineage: of.lineage, epoch, codec: codecOf(state, store) }));
+      destinations.push(openDestination({ store, repository, lineage: of.lineage, epoch, codec: codecOf(state, store), bringAll }));
     } catch (error) {
       failures.push({ store, failure: failureOf(error) });
     }

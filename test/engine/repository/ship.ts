@@ -1,6 +1,8 @@
 /** Ships a list of values as a volume, without threads: what a test of the repository needs of the pipeline. */
+import { HoldfastError } from '../../../src/domain/errors.ts';
 import { EXTENT_BYTES_MIN, MAP_FANOUT, SUBTREE_EXTENTS } from '../../../src/domain/limits.ts';
 import type { Lineage, SnapshotId } from '../../../src/domain/ids.ts';
+import { shipAgain, type ShipAgain } from '../../../src/domain/missing.ts';
 import { claimLineage } from '../../../src/engine/repository/claims.ts';
 import { commitShipment, type CommitOutcome } from '../../../src/engine/repository/commit.ts';
 import { openDestination } from '../../../src/engine/repository/destination.ts';
@@ -28,7 +30,7 @@ export function fingerprintOfValue(value: number): Buffer {
 /** Extent number -> value; absent is zero. */
 export type Content = ReadonlyMap<number, number>;
 
-export async function shipSubtree(destination: Destination, subtree: number, content: Content, bringAll: boolean): Promise<SubtreeReceipt> {
+export async function shipSubtree(destination: Destination, subtree: number, content: Content): Promise<SubtreeReceipt> {
   const changes: ExtentChange[] = [];
   const wanted = new Map<string, number>();
   const leaves = SUBTREE_EXTENTS / MAP_FANOUT;
@@ -41,7 +43,7 @@ export async function shipSubtree(destination: Destination, subtree: number, con
       const fingerprint = fingerprintOfValue(value);
       if ((base === null ? ABSENT : childOf(base, slot)).equals(fingerprint)) continue;
       changes.push({ extent, fingerprint });
-      if (value > 0 && (bringAll || !destination.has(fingerprint))) wanted.set(fingerprint.toString('hex'), value);
+      if (value > 0 && !destination.has(fingerprint)) wanted.set(fingerprint.toString('hex'), value);
     }
   }
   const brought = new Map<string, Location>();
@@ -88,22 +90,29 @@ export interface ShipRequest {
   readonly content: Content;
   readonly owner?: string;
   readonly attempt?: number;
+  /** What others do between the shipping and the commit, each time. */
+  readonly beforeCommit?: () => Promise<void>;
 }
+
+const subtreesOf = (content: Content): readonly number[] => [
+  ...new Set([0, ...[...content.keys()].map((extent) => Math.floor(extent / SUBTREE_EXTENTS))]),
+];
 
 /** Claim, ship, commit; ships missing values again until the commit stands. */
 export async function capture(
   repository: Repository,
-  { lineage, snapshot, content, owner = 'test', attempt = 1 }: ShipRequest,
+  { lineage, snapshot, content, owner = 'test', attempt = 1, beforeCommit = async () => undefined }: ShipRequest,
 ): Promise<CommitOutcome> {
   await repository.sync();
   const claimed = await claimLineage(repository, { lineage, snapshot, owner, attempt });
   if (claimed.kind === 'committed') return { kind: 'committed', root: claimed.root, sentBytes: 0 };
   const { epoch } = claimed.claim;
-  const subtrees = new Set([0, ...[...content.keys()].map((extent) => Math.floor(extent / SUBTREE_EXTENTS))]);
+  let again: ShipAgain = { subtrees: subtreesOf(content), bringAll: false };
   const receipts = new Map<number, SubtreeReceipt>();
-  for (let round = 0; ; round++) {
-    const destination = openDestination({ store: 'test', repository, lineage, epoch, codec: 'zstd-1' });
-    for (const subtree of subtrees) receipts.set(subtree, await shipSubtree(destination, subtree, content, round > 2));
+  for (let answers = 1; ; answers++) {
+    const destination = openDestination({ store: 'test', repository, lineage, epoch, codec: 'zstd-1', bringAll: again.bringAll });
+    for (const subtree of again.subtrees) receipts.set(subtree, await shipSubtree(destination, subtree, content));
+    await beforeCommit();
     const outcome = await commitShipment(repository, {
       lineage,
       epoch,
@@ -116,8 +125,9 @@ export async function capture(
       receipts: [...receipts.values()],
     });
     if (outcome.kind === 'committed') return outcome;
-    subtrees.clear();
-    for (const subtree of outcome.subtrees) subtrees.add(subtree);
+    const next = shipAgain(outcome, answers);
+    if (next === null) throw new HoldfastError('MISSING_EXTENTS', `${outcome.values} values are missing though all was brought`);
+    again = next;
     await repository.sync();
   }
 }

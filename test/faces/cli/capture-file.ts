@@ -30,7 +30,7 @@ export async function captureFile(variables: Variables, volume: string): Promise
   const plan = planCapture(await home.catalog.sync(), { volume: volume as VolumeName }, snapshot);
   const opened = await openCapture(home, plan, { owner: 'test', attempt: 1 });
   const receipts = new Map<StoreName, SubtreeReceipt[]>();
-  const claims = opened.destinations.flatMap((one) => (one.kind === 'open' ? [one] : []));
+  const claims = opened.destinations.flatMap((one) => (one.kind === 'open' ? [{ ...one, bringAll: false }] : []));
   for (let subtree = 0; subtree < opened.subtrees; subtree++) {
     const part = await shipVolume(home, plan, opened, subtree, claims, { threads });
     for (const { store, receipt } of part.receipts) receipts.set(store, [...(receipts.get(store) ?? []), receipt]);

@@ -150,7 +150,7 @@ async function buildTop(repository: Repository, shipment: Shipment): Promise<Bui
   const stored = await storeNodes(repository, update.nodes, beginPack, {
     bringAll: true,
     brought: subtreeLocations,
-    baseLocations: async (level, index) => (await childrenAt(root, repository.readNode, level, index))?.locations ?? null,
+    baseNode: (level, index) => childrenAt(root, repository.readNode, level, index),
   });
   const change: ChangeRef = await repository.changes.write(changeName(names.change(GROUP_TOP)), {
     diff: [...update.diff].sort(comparePositions),

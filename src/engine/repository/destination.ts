@@ -10,9 +10,9 @@ import { PACK_BYTES_MAX } from '../../domain/limits.ts';
 import type { Lineage } from '../../domain/ids.ts';
 import { encodeBody, sealBlob, type Codec } from '../../ground/sealing/blob.ts';
 import { listAll } from '../../ground/stores/object-store.ts';
-import { isAbsent } from '../map/node.ts';
+import { childOf, isAbsent } from '../map/node.ts';
 import { updateSubtree, type NewNode, type ReadChildren } from '../map/update.ts';
-import { childrenAt, mapRoot } from '../map/walk.ts';
+import { childrenAt, mapRoot, type NodeView } from '../map/walk.ts';
 import type { AdoptedPack, Destination, OpenPack, ShippedSubtree, SubtreeReceipt } from '../transfer/contract.ts';
 import { comparePositions, emptyPart, type ChangePart, type DiffRow, type PackRow, type ValueRow } from './change.ts';
 import { claimAt } from './claims.ts';
@@ -89,7 +89,7 @@ export function openDestination({ store, repository, lineage, epoch, codec, brin
       const stored = await storeNodes(repository, update.nodes, () => openPack(shipped.subtree), {
         bringAll,
         brought: shipped.brought,
-        baseLocations: async (level, index) => (await childrenAt(root, repository.readNode, level, index))?.locations ?? null,
+        baseNode: (level, index) => childrenAt(root, repository.readNode, level, index),
         signal,
       });
       const part =
@@ -140,7 +140,7 @@ interface NodeContext {
   /** Whether nodes that the repository counts are stored all the same. */
   readonly bringAll: boolean;
   readonly brought: ReadonlyMap<string, Location>;
-  readonly baseLocations: (level: number, index: number) => Promise<Buffer | null>;
+  readonly baseNode: (level: number, index: number) => Promise<NodeView | null>;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -156,6 +156,16 @@ export async function storeNodes(
   const packs: PackRow[] = [];
   let sentBytes = 0;
   let open: { readonly pack: OpenPack; readonly bytes: Buffer; readonly entries: PackEntry[]; end: number } | null = null;
+
+  // Of a node that changes most children are as they were. The base says where they lie, and that holds as long as the
+  // pack is there: one look at the table for a pack, not for each of its values.
+  const packsSeen = new Map<string, boolean>();
+  const isPackThere = (id: Buffer): boolean => {
+    const name = id.toString('latin1');
+    const seen = packsSeen.get(name) ?? repository.table.pack(id) !== null;
+    packsSeen.set(name, seen);
+    return seen;
+  };
 
   const close = async (): Promise<void> => {
     if (open === null) return;
@@ -175,15 +185,12 @@ export async function storeNodes(
       locations.set(key, known);
       continue;
     }
-    const before = await context.baseLocations(node.level, node.index);
+    const base = await context.baseNode(node.level, node.index);
     const blob = nodeBlob(node.bytes, node.children, (slot, child) => {
+      const kept = base !== null && childOf(base.children, slot).equals(child) ? readLocation(base.locations, slot * LOCATION_BYTES) : null;
+      if (kept !== null && isPackThere(kept.pack)) return kept;
       const name = child.toString('hex');
-      return (
-        context.brought.get(name) ??
-        locations.get(name) ??
-        repository.locate(child) ??
-        (before ? readLocation(before, slot * LOCATION_BYTES) : null)
-      );
+      return context.brought.get(name) ?? locations.get(name) ?? repository.locate(child);
     });
     const body = encodeBody(blob, 'node', 'zstd-1');
     open ??= { pack: begin(), bytes: Buffer.alloc(NODE_PACK_BYTES + 64 * 1024), entries: [], end: PACK_HEADER.length };

@@ -52,7 +52,7 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
   {
     name: 'index_by_seq',
     hole: '1',
-    seed: 2,
+    seed: 3,
     patches: [
       commit(
         'changeName(names.change(GROUP_TOP))',
@@ -63,7 +63,7 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
   {
     name: 'clock_sweep',
     hole: '2',
-    seed: 1,
+    seed: 16,
     patches: [
       sweep(
         "if (object.kind === 'pack') return isClosed(ledger, object.claim) &&",
@@ -74,7 +74,7 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
   {
     name: 'no_fence',
     hole: '2',
-    seed: 20,
+    seed: 29,
     patches: [
       ledger(
         "if (ledger.claims.get(entry.lineage)?.epoch !== entry.epoch) return refuse('CLAIM_LOST', 'its claim is not the open one');",
@@ -85,7 +85,7 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
   {
     name: 'no_keep',
     hole: '3',
-    seed: 3,
+    seed: 10,
     patches: [
       ledger(
         'entry.adopt && before ? [before.epoch, ...before.kept].slice(0, CLAIMS_KEPT_MAX) : []',
@@ -97,7 +97,7 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
   {
     name: 'self_clean',
     hole: '4',
-    seed: 16,
+    seed: 27,
     patches: [
       commit(
         'values: error.values, ...error.answer };\n    throw error;',
@@ -112,7 +112,7 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
   {
     name: 'resurrect',
     hole: '6',
-    seed: 17,
+    seed: 38,
     patches: [
       table('rows.delete(key);', 'rows.set(key, { ...row, runs: 0 });'),
       table(
@@ -135,7 +135,7 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
   {
     name: 'no_rejudge',
     hole: '7',
-    seed: 66,
+    seed: 110,
     hot: true,
     patches: [
       commit('const sealed = top.entry;', 'const sealed = top.entry; let judged = false;'),
@@ -169,14 +169,14 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
   {
     name: 'no_neighbour_check',
     hole: '10',
-    seed: 233,
+    seed: 854,
     hot: true,
     patches: [...PARALLEL_COLLECTORS, patch(`${REPOSITORY}/reclaim.ts`, 'if (computed?.from !== from)', 'if (computed === null)')],
   },
   {
     name: 'no_base_pin+no_parent_check',
     hole: '11',
-    seed: 9,
+    seed: 361,
     hot: true,
     patches: [
       lifecycle("if (facts.baseOfAttempt) return 'base of an open attempt';", ''),
@@ -214,7 +214,7 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
   {
     name: 'replace_blind',
     hole: '13',
-    seed: 137,
+    seed: 900,
     hot: true,
     patches: [
       ...PARALLEL_COLLECTORS,
@@ -239,14 +239,14 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
   {
     name: 'trim_log',
     hole: '15',
-    seed: 1,
+    seed: 2,
     patches: [
       patch(
-        `${REPOSITORY}/repository.ts`,
-        'if (record === null)\n        throw',
-        'if (record === null) return restart(0); if (record === null)\n        throw',
+        `${REPOSITORY}/table-folding.ts`,
+        'if (record === null)\n    throw',
+        'if (record === null) return null; if (record === null)\n    throw',
       ),
-      patch(`${REPOSITORY}/repository.ts`, 'if (first) await refuseGap(at.n);', ''),
+      patch(`${REPOSITORY}/follower.ts`, 'if (first) await refuseGap(at.n);', ''),
       checkpoint(
         'await dropOldCheckpoints(store);',
         `await dropOldCheckpoints(store);
@@ -259,7 +259,7 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
   {
     name: 'ckpt_pointer',
     hole: '16',
-    seed: 30,
+    seed: 48,
     patches: [
       checkpoint('const name = checkpointName(ledger.n);', "const name = 'checkpoint/latest';"),
       checkpoint('environment.random(32)), { ifAbsent: true });', 'environment.random(32)));'),
@@ -281,27 +281,27 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
   {
     name: 'batch_stale_entry',
     hole: '27',
-    seed: 51,
+    seed: 125,
     patches: [committer('if (waiting !== batch.at(-1)) state = port.advance(state, entry);', '')],
   },
   {
     name: 'one_name_two_tries',
     hole: '28',
-    seed: 3,
+    seed: 9,
     patches: [destination('({ claim, group, attempt, index: packs++ })', '({ claim, group, attempt: 0, index: packs++ })')],
   },
-  { name: 'no_gc_fence', hole: 'collector', seed: 37, hot: true, patches: [ledger(GC_FENCE, 'epoch > 0 ? null :')] },
+  { name: 'no_gc_fence', hole: 'collector', seed: 41, hot: true, patches: [ledger(GC_FENCE, 'epoch > 0 ? null :')] },
   {
     name: 'reclaim_newest',
     hole: 'RECLAIM',
     seed: 1,
     patches: [lifecycle("if (facts.newest && !facts.retired && !facts.purge) return 'newest of a living lineage';", '')],
   },
-  { name: 'no_pin', hole: 'PIN', seed: 38, hot: true, patches: [lifecycle("if (facts.pinned) return 'pinned';", '')] },
+  { name: 'no_pin', hole: 'PIN', seed: 48, hot: true, patches: [lifecycle("if (facts.pinned) return 'pinned';", '')] },
   {
     name: 'reader_no_relook',
     hole: 'reader',
-    seed: 1,
+    seed: 2,
     patches: [
       patch(
         `${REPOSITORY}/value-reader.ts`,
@@ -320,27 +320,27 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
   {
     name: 'told_before_put',
     hole: '27',
-    seed: 111,
+    seed: 304,
     hot: true,
     patches: [committer('if (entries.length === 0) waiting.settle(told);', 'if (entries.length >= 0) waiting.settle(told);')],
   },
   {
     name: 'put_past_judgement',
     hole: 'R3',
-    seed: 18,
-    patches: [patch(`${REPOSITORY}/repository.ts`, 'if (at.n !== judgedOn.n) return null;', '')],
+    seed: 131,
+    patches: [patch(`${REPOSITORY}/follower.ts`, 'if (at.n !== judgedOn.n) return null;', '')],
   },
   {
     name: 'outcome_unfolded',
     hole: 'append',
-    seed: 33,
+    seed: 125,
     hot: true,
-    patches: [patch(`${REPOSITORY}/repository.ts`, 'if (!whole || current().n < standing) await sync();', '')],
+    patches: [patch(`${REPOSITORY}/follower.ts`, 'if (current().n < standing || !folding.stands(current().n)) await sync();', '')],
   },
   {
     name: 'loaded_in_place',
     hole: 'cache',
-    seed: 174,
+    seed: 176,
     hot: true,
     patches: [
       table(

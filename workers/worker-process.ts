@@ -8,12 +8,10 @@
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Connection } from '@temporalio/client';
-import { bundleWorkflowCode, NativeConnection, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
+import { bundleWorkflowCode, Runtime, type NativeConnection, Worker, type WorkflowBundle } from '@temporalio/worker';
 import { pino, type Logger } from 'pino';
 import { createActivities } from '../activities/index.ts';
-import { HoldfastError } from '../src/domain/errors.ts';
-import { hostQueue, QUEUE, QUEUE_DATA, SEARCH_ATTRIBUTES } from '../src/domain/jobs.ts';
+import { hostQueue, QUEUE, QUEUE_DATA } from '../src/domain/jobs.ts';
 import { openHome, type Home } from '../src/engine/catalog/home.ts';
 import type { Environment } from '../src/engine/repository/environment.ts';
 import { readConfiguration, type Configuration, type Variables } from '../src/ground/configuration/configuration.ts';
@@ -21,6 +19,7 @@ import { serveMetrics } from '../src/ground/metrics/metrics-server.ts';
 import { createMetricsRegistry } from '../src/ground/metrics/registry.ts';
 import { createStoreMetrics } from '../src/ground/stores/measured.ts';
 import { Threads } from '../src/ground/threads/threads.ts';
+import { connectTemporal } from './temporal-connection.ts';
 
 export type Role = 'node' | 'controller';
 
@@ -35,17 +34,16 @@ export async function runWorkerProcess(role: Role, variables: Variables): Promis
   const configuration = readConfiguration(variables);
   const log = pino({ name: `holdfast-${role}`, level: variables['HOLDFAST_LOG_LEVEL'] ?? 'info' }, pino.destination(2));
   Runtime.install({ logger: quietLogger(log), shutdownSignals: [] });
-  await requireSearchAttributes(configuration);
   const registry = createMetricsRegistry({ role });
   await using stack = new AsyncDisposableStack();
+  const connection = await connectTemporal(configuration.temporal, log);
+  stack.defer(() => connection.close());
   const home = stack.use(await openHomeOf(configuration, variables, log, createStoreMetrics(registry)));
   const threads = stack.use(new Threads(configuration.threads === null ? {} : { count: configuration.threads }));
   if (configuration.metrics.port > 0) {
     const served = stack.use(await serveMetrics({ registry, ...configuration.metrics }));
     log.info({ url: served.url }, 'metrics are served');
   }
-  const connection = await connect(configuration);
-  stack.defer(() => connection.close());
   const workers = await createWorkers(role, configuration, connection, createActivities({ home, threads }));
   const stop = (): void => {
     for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
@@ -54,44 +52,6 @@ export async function runWorkerProcess(role: Role, variables: Variables): Promis
   log.info({ host: configuration.host, queues: workers.map((worker) => worker.options.taskQueue) }, `${role} is serving`);
   await Promise.all(workers.map((worker) => worker.run()));
   log.info(`${role} has stopped`);
-}
-
-async function connect({ temporal }: Configuration): Promise<NativeConnection> {
-  try {
-    return await NativeConnection.connect({ address: temporal.address });
-  } catch (cause) {
-    throw new HoldfastError(
-      'TEMPORAL_UNREACHABLE',
-      `Temporal does not answer at ${temporal.address}`,
-      { address: temporal.address },
-      cause,
-    );
-  }
-}
-
-async function requireSearchAttributes({ temporal }: Configuration): Promise<void> {
-  let connection: Connection;
-  try {
-    connection = await Connection.connect({ address: temporal.address });
-  } catch (cause) {
-    throw new HoldfastError(
-      'TEMPORAL_UNREACHABLE',
-      `Temporal does not answer at ${temporal.address}`,
-      { address: temporal.address },
-      cause,
-    );
-  }
-  try {
-    const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace: temporal.namespace });
-    const missing = SEARCH_ATTRIBUTES.filter((name) => !(name in customAttributes));
-    if (missing.length > 0)
-      throw new HoldfastError('CONFIG_INVALID', `namespace ${temporal.namespace} lacks the search attributes ${missing.join(', ')}`, {
-        field: 'temporal.namespace',
-        expected: missing.map((name) => `temporal operator search-attribute create --name ${name} --type Keyword`),
-      });
-  } finally {
-    await connection.close();
-  }
 }
 
 const openHomeOf = (

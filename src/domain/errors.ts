@@ -232,6 +232,12 @@ export const ERROR_KINDS = {
     exitCode: 6,
     hint: '`holdfast up` starts one; `holdfast rescue` works without',
   },
+  TEMPORAL_DENIED: {
+    summary: 'the Temporal server refuses the credentials',
+    retryable: false,
+    exitCode: 6,
+    hint: 'check TEMPORAL_API_KEY or the client certificate, and their rights on the namespace',
+  },
   COMPONENT_UNAVAILABLE: {
     summary: 'a component that is needed cannot be had here',
     retryable: false,

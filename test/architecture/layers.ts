@@ -30,7 +30,8 @@ interface Layer {
 }
 
 const UP_TO_SYSTEMS = ['src/systems', 'src/engine', 'src/ground', 'src/domain'] as const;
-const TEMPORAL = /^@temporalio\//;
+/** Where a server is and how it is reached is configuration like any other, and drags in nothing that runs. */
+const TEMPORAL = /^@temporalio\/(?!envconfig$)/;
 
 const LAYERS: readonly Layer[] = [
   { folder: 'src/domain', sees: [], packagesOnly: ['zod'] },

@@ -10,7 +10,8 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
-import { HoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
+import type { TemporalAccess } from '../../ground/configuration/temporal-access.ts';
 import { JOB_IDS, QUEUE, STATUS_QUERY, type JobInputs, type JobKind, type JobStatus, type UnitProgress } from '../../domain/jobs.ts';
 import { describeInput, searchValues } from './job-descriptions.ts';
 import { readDescription, readStatus, type PendingStep } from './job-description-reader.ts';
@@ -93,7 +94,16 @@ async function requireListener(address: string): Promise<void> {
   }
 }
 
-export async function connectJobs({ address, namespace }: { readonly address: string; readonly namespace: string }): Promise<JobClient> {
+/** It listens and nothing sensible comes: one side speaks TLS and the other does not, or a certificate does not fit. */
+const unspoken = (address: string, cause: unknown): HoldfastError =>
+  new HoldfastError(
+    'TEMPORAL_UNREACHABLE',
+    `something listens at ${address} and does not answer as a Temporal server; are the TEMPORAL_TLS settings those that it wants?`,
+    { address },
+    cause,
+  );
+
+export async function connectJobs({ address, namespace, security }: TemporalAccess): Promise<JobClient> {
   const at = { address, namespace };
   const calling = async <T>(work: () => Promise<T>, job?: string): Promise<T> => {
     try {
@@ -102,8 +112,13 @@ export async function connectJobs({ address, namespace }: { readonly address: st
       throw translateCall(error, job === undefined ? at : { ...at, job });
     }
   };
+  const secured = security();
   await requireListener(address);
-  const connection = await calling(() => Connection.connect({ address, connectTimeout: CONNECT_WITHIN_MS }));
+  const connection = await calling(() => Connection.connect({ address, ...secured, connectTimeout: CONNECT_WITHIN_MS })).catch(
+    (error: unknown) => {
+      throw isHoldfastError(error) ? error : unspoken(address, error);
+    },
+  );
   const client = new Client({ connection, namespace });
   // Calls under way end when the client is closed: the SDK would try them again on a connection that is no more.
   const closing = new AbortController();

@@ -16,6 +16,7 @@ import { endProcess, identify, isAlive, ProcessIdentity } from '../stack/process
 import { withProcessLock } from '../stack/process-lock.ts';
 import { ServerProcess } from '../stack/server-process.ts';
 import type { JobClient } from './jobs.ts';
+import { workerVariables } from './standing-configuration.ts';
 import { workerArguments, type WorkerRole } from './worker-entry.ts';
 
 const NoteSchema = z.object({ format: z.literal(1), process: ProcessIdentity.nullable(), metricsPort: z.int().nullable() }).readonly();
@@ -88,7 +89,7 @@ const queueOf = (role: WorkerRole, host: string) =>
   role === 'controller' ? { queue: QUEUE, kind: 'workflow' as const } : { queue: hostQueue(host), kind: 'activity' as const };
 
 async function start(configuration: Configuration, role: WorkerRole, variables: Variables, jobs: JobClient): Promise<void> {
-  const { folder, host, temporal } = configuration;
+  const { folder, host } = configuration;
   const [metricsPort] = await freePorts([METRICS_PORTS[role]]);
   let identity: string | null = null;
   const recordPid = async (pid: number): Promise<void> => {
@@ -101,9 +102,7 @@ async function start(configuration: Configuration, role: WorkerRole, variables: 
     command: process.execPath,
     args: workerArguments(role),
     env: {
-      ...variables,
-      HOLDFAST_TEMPORAL_ADDRESS: temporal.address,
-      HOLDFAST_TEMPORAL_NAMESPACE: temporal.namespace,
+      ...workerVariables(configuration, variables),
       // A port of its own each, whatever the environment says for one worker.
       HOLDFAST_METRICS_PORT: String(metricsPort),
     },

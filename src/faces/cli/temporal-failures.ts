@@ -21,7 +21,16 @@ import { z } from 'zod';
 import { HoldfastError, isErrorCode, isHoldfastError, type ErrorDetails } from '../../domain/errors.ts';
 
 /** Status codes of gRPC that are met here. */
-const GRPC = { CANCELLED: 1, INVALID_ARGUMENT: 3, DEADLINE_EXCEEDED: 4, NOT_FOUND: 5, FAILED_PRECONDITION: 9, UNAVAILABLE: 14 } as const;
+const GRPC = {
+  CANCELLED: 1,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  PERMISSION_DENIED: 7,
+  FAILED_PRECONDITION: 9,
+  UNAVAILABLE: 14,
+  UNAUTHENTICATED: 16,
+} as const;
 
 const detailsSchema = z.record(
   z.string(),
@@ -93,6 +102,8 @@ export function translateCall(error: unknown, { address, namespace, job }: Asked
       { field: 'search attributes' },
       error,
     );
+  if (code === GRPC.UNAUTHENTICATED || code === GRPC.PERMISSION_DENIED)
+    return new HoldfastError('TEMPORAL_DENIED', `the Temporal server at ${address} refuses: ${details}`, { address, namespace }, error);
   const unreachable: readonly number[] = [GRPC.UNAVAILABLE, GRPC.DEADLINE_EXCEEDED, GRPC.CANCELLED];
   return unreachable.includes(code) ? unreached(details, address, error) : error;
 }

@@ -9,6 +9,7 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
 import { HoldfastError } from '../../domain/errors.ts';
+import { noSecurity, type ConnectionSecurity } from '../../ground/configuration/temporal-access.ts';
 
 const address = z.string().regex(/^[^\s/:]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$/, 'expected host:port');
 
@@ -39,7 +40,13 @@ export interface StackEnvironment {
   readonly homeDir: string;
   readonly cacheDir: string;
   readonly searchPath: string;
-  readonly temporal: { readonly address: string | undefined; readonly namespace: string; readonly program: string | undefined };
+  readonly temporal: {
+    readonly address: string | undefined;
+    readonly namespace: string;
+    readonly program: string | undefined;
+    /** How the server at `address` wants to be talked to. */
+    readonly security: () => ConnectionSecurity;
+  };
   readonly kafka: { readonly brokers: readonly string[] | undefined; readonly libsDir: string | undefined };
   readonly s3: {
     readonly endpoint: string | undefined;
@@ -71,6 +78,7 @@ export function readStackEnvironment(variables: Variables = process.env): StackE
       address: data.HOLDFAST_TEMPORAL_ADDRESS,
       namespace: data.HOLDFAST_TEMPORAL_NAMESPACE ?? 'holdfast',
       program: data.HOLDFAST_TEMPORAL_BIN,
+      security: noSecurity,
     },
     kafka: { brokers: data.HOLDFAST_KAFKA_BROKERS, libsDir: data.HOLDFAST_KAFKA_LIBS },
     s3: {

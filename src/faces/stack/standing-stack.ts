@@ -8,6 +8,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError } from '../../domain/errors.ts';
+import { noSecurity } from '../../ground/configuration/temporal-access.ts';
 import type { FinderOptions } from './component.ts';
 import { externalKafka, startKafka } from './kafka.ts';
 import { kafkaIsReady } from './kafka-probe.ts';
@@ -52,7 +53,7 @@ function isReady(record: StandingRecord): Promise<boolean> {
   const address = addressOf(record);
   switch (record.component) {
     case 'temporal':
-      return temporalIsReady(address, record.namespace ?? '', SEARCH_ATTRIBUTES);
+      return temporalIsReady({ address, namespace: record.namespace ?? '', security: noSecurity }, SEARCH_ATTRIBUTES);
     case 's3':
       return s3IsReady(address);
     case 'kafka':

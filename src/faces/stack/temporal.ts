@@ -8,8 +8,9 @@
  * times slower than memory. `durability: 'disposable'` also switches fsync off: a killed process loses nothing by it, a
  * power cut may. What Temporal holds can be rebuilt from the logs (`holdfast reconcile`).
  */
-import { Connection } from '@temporalio/client';
+import { Connection, isGrpcServiceError } from '@temporalio/client';
 import { HoldfastError } from '../../domain/errors.ts';
+import { noSecurity, withoutTemporalVariables, type TemporalAccess } from '../../ground/configuration/temporal-access.ts';
 import { ensureTemporal } from './components.ts';
 import type { FinderOptions } from './component.ts';
 import { LOOPBACK, freePorts } from './ports.ts';
@@ -49,21 +50,31 @@ export interface RunningTemporal extends AsyncDisposable {
   kill(): Promise<void>;
 }
 
+/** Status of a gRPC call that failed, as far as the error or what it wraps has one. */
+function statusOf(error: unknown): number | null {
+  for (let at = error; at instanceof Error; at = at.cause) if (isGrpcServiceError(at)) return at.code;
+  return null;
+}
+/** A server that does not let search attributes be listed, as some hosted ones, is believed to have them. */
+const UNLISTED: readonly number[] = [7, 12];
+/** UNAUTHENTICATED and PERMISSION_DENIED. */
+const DENIED: readonly number[] = [16, 7];
+
 /** Whether the namespace and all the search attributes are there; rejects when the server does not answer. */
-export async function temporalIsReady(address: string, namespace: string, searchAttributes: SearchAttributes): Promise<boolean> {
-  const connection = await Connection.connect({ address, connectTimeout: CONNECT_WITHIN_MS });
+export async function temporalIsReady(access: TemporalAccess, searchAttributes: SearchAttributes): Promise<boolean> {
+  const { address, namespace, security } = access;
+  const connection = await Connection.connect({ address, ...security(), connectTimeout: CONNECT_WITHIN_MS });
   try {
     await connection.workflowService.describeNamespace({ namespace });
-    const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
-    return Object.keys(searchAttributes).every((name) => name in customAttributes);
+    const known = await connection.operatorService.listSearchAttributes({ namespace }).catch((error: unknown) => {
+      if (UNLISTED.includes(statusOf(error) ?? -1)) return null;
+      throw error;
+    });
+    return known === null || Object.keys(searchAttributes).every((name) => name in known.customAttributes);
   } finally {
     await connection.close();
   }
 }
-
-/** Settings of the user's own Temporal profiles must not leak into a server of ours. */
-const cleanEnvironment = (): Record<string, string | undefined> =>
-  Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TEMPORAL_')));
 
 const pragmas = (durability: 'disposable' | 'durable'): readonly string[] => [
   'journal_mode=wal',
@@ -105,10 +116,10 @@ export async function startTemporal(options: TemporalOptions, finder: FinderOpti
     name: 'temporal',
     command: binary.path,
     args: flags({ namespace, port, uiPort, searchAttributes, durability, dataFile }),
-    env: cleanEnvironment(),
+    env: withoutTemporalVariables(process.env),
     logFile: folder.logFile,
     lifetime,
-    isReady: () => temporalIsReady(address, namespace, searchAttributes),
+    isReady: () => temporalIsReady({ address, namespace, security: noSecurity }, searchAttributes),
     readyWithinMs: READY_WITHIN_MS,
     disposable: durability === 'disposable',
   });
@@ -133,11 +144,13 @@ export async function startTemporal(options: TemporalOptions, finder: FinderOpti
 
 /** The server that the environment names, checked for what Holdfast needs; null when it names none. */
 export async function externalTemporal({ environment }: Pick<FinderOptions, 'environment'>): Promise<RunningTemporal | null> {
-  const { address, namespace } = environment.temporal;
+  const { address, namespace, security } = environment.temporal;
   if (address === undefined) return null;
-  const ready = await temporalIsReady(address, namespace, SEARCH_ATTRIBUTES).catch((error: unknown) => {
+  const ready = await temporalIsReady({ address, namespace, security }, SEARCH_ATTRIBUTES).catch((error: unknown) => {
+    if (error instanceof HoldfastError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    throw new HoldfastError('TEMPORAL_UNREACHABLE', `${address}, namespace ${namespace}: ${reason}`, { address, namespace }, error);
+    const code = DENIED.includes(statusOf(error) ?? -1) ? 'TEMPORAL_DENIED' : 'TEMPORAL_UNREACHABLE';
+    throw new HoldfastError(code, `${address}, namespace ${namespace}: ${reason}`, { address, namespace }, error);
   });
   if (!ready) {
     const missing = Object.entries(SEARCH_ATTRIBUTES).map(([name, type]) => `--name ${name} --type ${type}`);

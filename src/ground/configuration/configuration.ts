@@ -11,6 +11,7 @@ import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
 import { HoldfastError } from '../../domain/errors.ts';
 import { NAME_PATTERN } from '../../domain/ids.ts';
+import { readTemporalAccess, type TemporalAccess } from './temporal-access.ts';
 
 const fileSchema = z.strictObject({
   /** Where the catalog lives. */
@@ -34,7 +35,7 @@ export interface Configuration {
   readonly home: { readonly url: string; readonly passphrase: string };
   /** Name of this machine's queue. */
   readonly host: string;
-  readonly temporal: { readonly address: string; readonly namespace: string };
+  readonly temporal: TemporalAccess;
   readonly cacheDir: string;
   /** Port 0: no metrics endpoint. */
   readonly metrics: { readonly host: string; readonly port: number };
@@ -81,6 +82,7 @@ const TEMPORAL_ADDRESS_DEFAULT = '127.0.0.1:7233';
 export function readConfiguration(variables: Variables, temporalAddressDefault = TEMPORAL_ADDRESS_DEFAULT): Configuration {
   const folder = resolve(variables['HOLDFAST_HOME'] ?? join(homedir(), '.holdfast'));
   const file = readFile(join(folder, 'config.json'));
+  const named = readTemporalAccess(variables);
   const host = variables['HOLDFAST_HOST'] ?? file.host ?? nameOfHost(hostname());
   if (!NAME_PATTERN.test(host)) throw invalid('HOLDFAST_HOST', `${host} is not a name`);
   return {
@@ -91,8 +93,9 @@ export function readConfiguration(variables: Variables, temporalAddressDefault =
     },
     host,
     temporal: {
-      address: variables['HOLDFAST_TEMPORAL_ADDRESS'] ?? file.temporal?.address ?? temporalAddressDefault,
-      namespace: variables['HOLDFAST_TEMPORAL_NAMESPACE'] ?? file.temporal?.namespace ?? 'holdfast',
+      address: variables['HOLDFAST_TEMPORAL_ADDRESS'] ?? named.address ?? file.temporal?.address ?? temporalAddressDefault,
+      namespace: variables['HOLDFAST_TEMPORAL_NAMESPACE'] ?? named.namespace ?? file.temporal?.namespace ?? 'holdfast',
+      security: named.security,
     },
     cacheDir: variables['HOLDFAST_CACHE_DIR'] ?? file.cacheDir ?? join(folder, 'cache'),
     metrics: {

@@ -22,7 +22,7 @@ test('Temporal is where the environment says, else config.json, else what `up` s
   expect(await addressOf()).toBe('127.0.0.1:7233');
   const record = { format: 1, component: 'temporal', process: null, port: 7777, uiPort: null, namespace: 'mine' } as const;
   await writeRecord(record, stackEnvironmentOf(variables));
-  expect((await readStandingConfiguration(variables)).temporal).toEqual({ address: '127.0.0.1:7777', namespace: 'mine' });
+  expect((await readStandingConfiguration(variables)).temporal).toMatchObject({ address: '127.0.0.1:7777', namespace: 'mine' });
   await writeFile(path.join(home, 'config.json'), JSON.stringify({ temporal: { address: 'there:1' } }));
   expect(await addressOf()).toBe('there:1');
   expect(await addressOf({ HOLDFAST_TEMPORAL_ADDRESS: 'elsewhere:2' })).toBe('elsewhere:2');

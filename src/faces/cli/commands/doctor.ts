@@ -77,7 +77,7 @@ async function checkTemporal(session: Session): Promise<Check[]> {
   if (server.state === 'fault') return [server];
   const { SEARCH_ATTRIBUTES, temporalIsReady } = await import('../../stack/temporal.ts');
   const attributes = await look(`namespace ${temporal.namespace}`, async () => {
-    if (await temporalIsReady(temporal.address, temporal.namespace, SEARCH_ATTRIBUTES)) return 'has the search attributes';
+    if (await temporalIsReady(temporal, SEARCH_ATTRIBUTES)) return 'has the search attributes';
     const names = Object.keys(SEARCH_ATTRIBUTES).map((name) => `--name ${name} --type Keyword`);
     const found = `lacks search attributes: temporal operator search-attribute create --namespace ${temporal.namespace} ${names.join(' ')}`;
     return { what: `namespace ${temporal.namespace}`, state: 'fault', found, code: 'CONFIG_INVALID' };

@@ -108,13 +108,12 @@ async function status(session: Session): Promise<void> {
 /** In the foreground, with this terminal; ends as the worker ends. */
 async function run(session: Session, role: WorkerRole, options: { readonly name?: string; readonly metricsPort?: string }): Promise<void> {
   const { spawn } = await import('node:child_process');
-  const { temporal } = await session.configuration();
+  const { workerVariables } = await import('../standing-configuration.ts');
+  const variables = workerVariables(await session.configuration(), session.variables);
   const child = spawn(process.execPath, workerArguments(role), {
     stdio: 'inherit',
     env: {
-      ...session.variables,
-      HOLDFAST_TEMPORAL_ADDRESS: temporal.address,
-      HOLDFAST_TEMPORAL_NAMESPACE: temporal.namespace,
+      ...variables,
       ...(options.name === undefined ? {} : { HOLDFAST_HOST: options.name }),
       ...(options.metricsPort === undefined ? {} : { HOLDFAST_METRICS_PORT: options.metricsPort }),
     },

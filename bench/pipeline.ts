@@ -45,7 +45,6 @@ const threadCount = Number(options.threads);
 
 class BenchRepository implements Destination, ValueReader {
   readonly codec = 'zstd-1';
-  readonly handsOver = true;
   readonly shipped: ShippedSubtree[] = [];
   readonly store: string;
   readonly #objects;

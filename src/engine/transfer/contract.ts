@@ -83,11 +83,9 @@ export interface ValueReader {
   /** Name and key of a pack by its 16-byte id. */
   packOf(id: Buffer): { readonly name: string; readonly packKey: PackKey };
   /**
-   * Whether what `read` answers is the caller's alone. Then its memory is freed as soon as it has been copied into a slot,
-   * instead of when the collector comes by: at 1 GiB/s that is 100 MiB less, and the same pages used again.
+   * Bytes of an object, or null when it is not there. A shorter answer than asked for means that the object ends. The
+   * answer is the caller's alone: its memory is given back as soon as it has been copied into a slot.
    */
-  readonly handsOver?: boolean;
-  /** Bytes of an object, or null when it is not there. A shorter answer than asked for means that the object ends. */
   read(name: string, range: ByteRange, signal?: AbortSignal): Promise<Buffer | null>;
   /** Where a value lies after looking again (syncing first), or null when the repository does not hold it. */
   locate(fingerprint: Buffer, signal?: AbortSignal): Promise<Location | null>;

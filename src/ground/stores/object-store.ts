@@ -54,7 +54,7 @@ export interface StoreCapabilities {
 
 export interface ObjectStore {
   put(name: string, bytes: Uint8Array, options?: PutOptions): Promise<'created' | 'exists'>;
-  /** The object's bytes (or the range of them), or null when there is no such object. */
+  /** The object's bytes (or the range of them), the caller's alone, or null when there is no such object. */
   get(name: string, options?: CallOptions & { readonly range?: ByteRange }): Promise<Buffer | null>;
   head(name: string, options?: CallOptions): Promise<ObjectInfo | null>;
   /** Names that begin with `prefix`, in byte order. Complete: a page shorter than `limit` is the last one. */

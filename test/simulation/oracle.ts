@@ -178,8 +178,9 @@ export function createOracle(
     put(name, stored) {
       if (name.startsWith('log/')) return accept(name, stored);
       if (parseClaimObject(name)?.kind !== 'pack') return;
-      const { offset, length, entries } = parseTrailer(stored.subarray(stored.length - TRAILER_BYTES), stored.length, name);
-      const rows = openDirectory(packKeyOf(key, name), stored.subarray(offset, offset + length), entries, name);
+      const trailer = parseTrailer(stored.subarray(stored.length - TRAILER_BYTES), stored.length, name);
+      const { offset, length } = trailer;
+      const rows = openDirectory(packKeyOf(key, name), stored.subarray(offset, offset + length), trailer, name);
       directories.set(name, new Map(rows.map((row) => [row.fingerprint.toString('hex'), [row.offset, row.length]])));
     },
 

@@ -12,6 +12,7 @@
 import { blake3 } from '@napi-rs/blake-hash';
 import { HoldfastError } from '../../domain/errors.ts';
 import { MAP_FANOUT, MAP_HEIGHT } from '../../domain/limits.ts';
+import { isNewer, upgradeRequired } from '../../ground/sealing/magic.ts';
 
 export const FINGERPRINT_BYTES = 32;
 export const CHILDREN_BYTES = MAP_FANOUT * FINGERPRINT_BYTES;
@@ -53,6 +54,7 @@ export interface DecodedNode {
 /** Parses canonical bytes (anything may follow them). DAMAGED when they are not a node. */
 export function decodeNode(bytes: Uint8Array): DecodedNode {
   const level = bytes[4] ?? 0;
+  if (isNewer(bytes, MAGIC)) throw upgradeRequired('a map node', 'map node');
   if (bytes.length < HEADER + BITMAP || !MAGIC.equals(bytes.subarray(0, 4)) || level < 1 || level > MAP_HEIGHT)
     throw new HoldfastError('DAMAGED', 'a map node is not of the expected form', { sizeBytes: bytes.length });
   const children = Buffer.alloc(CHILDREN_BYTES);

@@ -14,6 +14,7 @@
  */
 import { HoldfastError } from '../../domain/errors.ts';
 import { ENVELOPE_BYTES_MAX, GROUP_TOP, MAP_FANOUT, SUBTREE_LEVEL } from '../../domain/limits.ts';
+import { isNewer, upgradeRequired } from '../../ground/sealing/magic.ts';
 import { FINGERPRINT_BYTES } from '../map/node.ts';
 import { LOCATION_BYTES, readLocation, writeLocation, type Location } from './location.ts';
 
@@ -119,6 +120,7 @@ export function encodeChangePart(part: ChangePart): Buffer {
 /** Parses a part. DAMAGED when its counts and its length disagree. */
 export function decodeChangePart(bytes: Buffer, name: string): ChangePart {
   const damaged = (): HoldfastError => new HoldfastError('DAMAGED', `${name} is not a change part`, { object: name });
+  if (isNewer(bytes, MAGIC)) throw upgradeRequired(name, name);
   if (bytes.length < HEADER || !MAGIC.equals(bytes.subarray(0, 4))) throw damaged();
   const count = (i: number): number => bytes.readUInt32BE(4 + 4 * i);
   const fixed = count(0) * DIFF + count(1) * VALUE + count(2) * MINUS + count(3) * PACK;

@@ -244,10 +244,11 @@ export async function readDirectory(
   const guess = Math.min(sizeBytes, 16 * 1024);
   const tail = await repository.store.get(name, { ...options, range: { offset: sizeBytes - guess, length: guess } });
   if (tail === null) return null;
-  const { offset, length, entries } = parseTrailer(tail.subarray(Math.max(0, tail.length - TRAILER_BYTES)), sizeBytes, name);
+  const trailer = parseTrailer(tail.subarray(Math.max(0, tail.length - TRAILER_BYTES)), sizeBytes, name);
+  const { offset, length } = trailer;
   const from = offset - (sizeBytes - guess);
   const sealed =
     from >= 0 ? tail.subarray(from, from + length) : await repository.store.get(name, { ...options, range: { offset, length } });
   if (sealed === null) return null;
-  return openDirectory(packKeyOf(repository.key, name), sealed, entries, name);
+  return openDirectory(packKeyOf(repository.key, name), sealed, trailer, name);
 }

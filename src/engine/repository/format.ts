@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { HoldfastError } from '../../domain/errors.ts';
 import { keySlotSchema, unwrapDataKey, wrapDataKey, type KeySlot } from '../../ground/sealing/key-slot.ts';
 import type { SealingKey } from '../../ground/sealing/envelope.ts';
+import { upgradeRequired } from '../../ground/sealing/magic.ts';
 import { listAll, type ObjectStore } from '../../ground/stores/object-store.ts';
 import { keyName, REPOSITORY_OBJECT } from './object-names.ts';
 
@@ -38,15 +39,20 @@ export interface UnlockedRepository {
 
 const encode = (value: unknown): Buffer => Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
 
+/** Read first: what a newer version wrote need not fit this one's schema. */
+const marksSchema = z.object({ version: z.int(), features: z.array(z.string()).catch([]), hash: z.string().catch('blake3') });
+const slotMarkSchema = z.object({ version: z.int() });
+
 export async function readHeader(store: ObjectStore): Promise<RepositoryHeader | null> {
   const bytes = await store.get(REPOSITORY_OBJECT);
   if (bytes === null) return null;
   const raw = parseJson(bytes, REPOSITORY_OBJECT);
-  const version = z.object({ version: z.int(), features: z.array(z.string()) }).safeParse(raw);
-  if (version.success && (version.data.version > 1 || version.data.features.length > 0))
+  const marks = marksSchema.safeParse(raw).data;
+  if (marks && (marks.version > 1 || marks.features.length > 0 || marks.hash !== 'blake3'))
     throw new HoldfastError('UPGRADE_REQUIRED', 'the repository has a format this build does not know', {
-      version: version.data.version,
-      features: version.data.features,
+      version: marks.version,
+      features: marks.features,
+      hash: marks.hash,
     });
   const parsed = repositorySchema.safeParse(raw);
   if (!parsed.success)
@@ -120,7 +126,9 @@ async function newestSlot(store: ObjectStore): Promise<{ readonly name: string; 
   if (newest === null) return null;
   const bytes = await store.get(newest);
   if (bytes === null) return newestSlot(store);
-  const parsed = keySlotSchema.safeParse(parseJson(bytes, newest));
+  const raw = parseJson(bytes, newest);
+  if ((slotMarkSchema.safeParse(raw).data?.version ?? 0) > 1) throw upgradeRequired(newest, newest);
+  const parsed = keySlotSchema.safeParse(raw);
   if (!parsed.success) throw new HoldfastError('RECORD_INVALID', `${newest}: ${z.prettifyError(parsed.error)}`, { object: newest });
   return { name: newest, slot: parsed.data };
 }

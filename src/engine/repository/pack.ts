@@ -13,6 +13,7 @@ import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
 import { HoldfastError } from '../../domain/errors.ts';
 import type { PackKey } from '../../ground/sealing/blob.ts';
 import type { SealingKey } from '../../ground/sealing/envelope.ts';
+import { isNewer, upgradeRequired } from '../../ground/sealing/magic.ts';
 
 export const PACK_HEADER = Buffer.from('HFPACK\0\x01', 'latin1');
 const END = Buffer.from('HFPKEND\x01', 'latin1');
@@ -57,23 +58,39 @@ export function sealDirectory(packKey: PackKey, entries: readonly PackEntry[]): 
   return Buffer.concat([sealed, trailer]);
 }
 
-/** Where the directory lies, from the last 16 bytes of a pack. DAMAGED when they are no trailer. */
-export function parseTrailer(
-  trailer: Uint8Array,
-  packBytes: number,
-  name: string,
-): { readonly offset: number; readonly length: number; readonly entries: number } {
+export interface Trailer {
+  readonly offset: number;
+  readonly length: number;
+  readonly entries: number;
+  /** It says that a newer version wrote it, which is for openDirectory to judge: no tag covers these bytes. */
+  readonly newer: boolean;
+}
+
+/** Where the directory lies, from the last 16 bytes of a pack. DAMAGED when they are no trailer, UPGRADE_REQUIRED when they are a newer one. */
+export function parseTrailer(trailer: Uint8Array, packBytes: number, name: string): Trailer {
   const view = Buffer.from(trailer.buffer, trailer.byteOffset, trailer.length);
   const length = view.length === TRAILER_BYTES ? view.readUInt32BE(0) : -1;
   const entries = view.length === TRAILER_BYTES ? view.readUInt32BE(4) : -1;
   const offset = packBytes - TRAILER_BYTES - length;
-  if (length !== entries * ENTRY_BYTES + TAG || offset < PACK_HEADER.length || !END.equals(view.subarray(8)))
+  const newer = isNewer(view.subarray(8), END);
+  const fits = length === entries * ENTRY_BYTES + TAG && offset >= PACK_HEADER.length;
+  if (newer && !fits) throw upgradeRequired(`pack ${name}`, name);
+  if (!fits || !(newer || END.equals(view.subarray(8))))
     throw new HoldfastError('DAMAGED', `pack ${name} is cut short or not a pack`, { object: name, sizeBytes: packBytes });
-  return { offset, length, entries };
+  return { offset, length, entries, newer };
 }
 
-/** Opens a directory read from a pack. DAMAGED when it is not what was written. */
-export function openDirectory(packKey: PackKey, sealed: Uint8Array, entries: number, name: string): PackEntry[] {
+/**
+ * Opens a directory read from a pack. DAMAGED when it is not what was written; one that opens under a trailer that calls itself
+ * newer is damaged there, one that does not was written by a newer version.
+ */
+export function openDirectory(packKey: PackKey, sealed: Uint8Array, trailer: Trailer, name: string): PackEntry[] {
+  const opened = unsealDirectory(packKey, sealed, trailer.entries, name, trailer.newer);
+  if (trailer.newer) throw new HoldfastError('DAMAGED', `the trailer of pack ${name} is not what was written`, { object: name });
+  return opened;
+}
+
+function unsealDirectory(packKey: PackKey, sealed: Uint8Array, entries: number, name: string, newer: boolean): PackEntry[] {
   try {
     const decipher = createDecipheriv('aes-256-gcm', packKey.key, DIRECTORY_NONCE);
     decipher.setAAD(associated(packKey, entries));
@@ -85,6 +102,7 @@ export function openDirectory(packKey: PackKey, sealed: Uint8Array, entries: num
       length: plain.readUInt32BE(i * ENTRY_BYTES + 36),
     }));
   } catch (cause) {
+    if (newer) throw upgradeRequired(`pack ${name}`, name);
     throw new HoldfastError('DAMAGED', `the directory of pack ${name} does not open`, { object: name }, cause);
   }
 }

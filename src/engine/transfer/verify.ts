@@ -114,10 +114,11 @@ async function readDirectory(
     if (tail === null) throw new HoldfastError('OBJECT_MISSING', `pack ${name} is not there`, { object: name });
     if (sizeBytes > PACK_BYTES_MAX)
       throw new HoldfastError('DAMAGED', `pack ${name} is longer than a pack can be`, { object: name, sizeBytes });
-    const { offset, length, entries } = parseTrailer(tail, sizeBytes, name);
+    const trailer = parseTrailer(tail, sizeBytes, name);
+    const { offset, length } = trailer;
     const sealed = await deps.reader.read(name, { offset, length }, deps.signal);
     if (sealed?.length !== length) throw new HoldfastError('DAMAGED', `pack ${name} is cut short`, { object: name, sizeBytes });
-    return openDirectory(packKey, sealed, entries, name);
+    return openDirectory(packKey, sealed, trailer, name);
   } catch (error) {
     if (!(error instanceof HoldfastError) || (error.code !== 'DAMAGED' && error.code !== 'OBJECT_MISSING')) throw error;
     onDamage({ object: name, fingerprint: null, extents: [], error });

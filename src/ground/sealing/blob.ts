@@ -137,6 +137,8 @@ export function unsealBlob(stored: Uint8Array, offset: number, packKey: PackKey,
 /** The plain bytes of a body. DAMAGED when it does not decompress. */
 export function decodeBody(body: EncodedBody, fingerprint: Uint8Array, offset: number, room?: Uint8Array): Buffer {
   const method = body.codec & 0x0f;
+  // Under the tag, so nobody's accident: the other bits have a meaning that this version does not know.
+  if ((body.codec & ~(0x0f | NODE)) !== 0) throw new HoldfastError('UPGRADE_REQUIRED', `unknown codec ${body.codec} of a blob`, { offset });
   if (method === RAW) return Buffer.from(body.bytes.buffer, body.bytes.byteOffset, body.bytes.length);
   if (method !== ZSTD) throw new HoldfastError('UPGRADE_REQUIRED', `unknown codec ${method} of a blob`, { offset });
   const { zstd } = linked();

@@ -11,6 +11,7 @@ import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { HoldfastError } from '../../domain/errors.ts';
 import { ENVELOPE_BYTES_MAX } from '../../domain/limits.ts';
+import { isNewer, upgradeRequired } from './magic.ts';
 
 const MAGIC = Buffer.from('HFE1');
 const HEADER = 8;
@@ -39,19 +40,41 @@ export function sealEnvelope(key: SealingKey, name: string, plain: Uint8Array, s
   return Buffer.concat([header, salt, cipher.update(compressed ? packed : plain), cipher.final(), cipher.getAuthTag()]);
 }
 
-/** Opens an envelope read under `name`. DAMAGED when it is not what was written there. */
+/** Opens an envelope read under `name`. DAMAGED when it is not what was written there, UPGRADE_REQUIRED when a newer version wrote it. */
 export function openEnvelope(key: SealingKey, name: string, stored: Uint8Array): Buffer {
   const header = stored.subarray(0, HEADER);
-  if (stored.length < HEADER + SALT + TAG || !MAGIC.equals(header.subarray(0, 4)))
+  const newer = isNewer(header, MAGIC);
+  const whole = stored.length >= HEADER + SALT + TAG;
+  if (!newer && (!whole || !MAGIC.equals(header.subarray(0, 4))))
     throw new HoldfastError('DAMAGED', `${name} is not a sealed object`, { object: name, sizeBytes: stored.length });
-  if ((header[4] ?? 0) > 1) throw new HoldfastError('UPGRADE_REQUIRED', `${name} uses an unknown codec`, { object: name });
+  const damaged = (cause?: unknown): HoldfastError =>
+    new HoldfastError('DAMAGED', `${name} does not open: its bytes are not what was written`, { object: name }, cause);
+  if (newer) throw whole && unseal(key, name, stored, versionOne(header)).ok ? damaged() : upgradeRequired(name, name);
+  const unsealed = unseal(key, name, stored, header);
+  if (!unsealed.ok) throw damaged(unsealed.cause);
+  if (header[4] === 0) return unsealed.body;
+  // Under the tag, so nobody's accident.
+  if (header[4] !== 1) throw new HoldfastError('UPGRADE_REQUIRED', `${name} uses an unknown codec`, { object: name });
+  try {
+    return zstdDecompressSync(unsealed.body, { maxOutputLength: ENVELOPE_BYTES_MAX });
+  } catch (cause) {
+    throw damaged(cause);
+  }
+}
+
+const versionOne = (header: Uint8Array): Buffer => Buffer.concat([MAGIC, header.subarray(MAGIC.length)]);
+
+type Unsealed = { readonly ok: true; readonly body: Buffer } | { readonly ok: false; readonly cause: unknown };
+
+/** The body as it was sealed under this header, if it was. */
+function unseal(key: SealingKey, name: string, stored: Uint8Array, header: Uint8Array): Unsealed {
   try {
     const decipher = createDecipheriv('aes-256-gcm', keyOf(key, stored.subarray(HEADER, HEADER + SALT)), NONCE);
     decipher.setAAD(associated(header, key, name));
     decipher.setAuthTag(stored.subarray(stored.length - TAG));
-    const body = Buffer.concat([decipher.update(stored.subarray(HEADER + SALT, stored.length - TAG)), decipher.final()]);
-    return header[4] === 1 ? zstdDecompressSync(body, { maxOutputLength: ENVELOPE_BYTES_MAX }) : body;
+    return { ok: true, body: Buffer.concat([decipher.update(stored.subarray(HEADER + SALT, stored.length - TAG)), decipher.final()]) };
   } catch (cause) {
-    throw new HoldfastError('DAMAGED', `${name} does not open: its bytes are not what was written`, { object: name }, cause);
+    // The tag does not fit: an answer, which the caller gives a name.
+    return { ok: false, cause };
   }
 }

@@ -96,8 +96,9 @@ export class MemoryRepository implements Destination, ValueReader {
 
   directory(id: Buffer, bytes: Buffer): AdoptedPack['entries'] {
     const name = packNameOf(id);
-    const { offset, length, entries } = parseTrailer(bytes.subarray(-TRAILER_BYTES), bytes.length, name);
-    return openDirectory(packKeyOf(this.#key, name), bytes.subarray(offset, offset + length), entries, name);
+    const trailer = parseTrailer(bytes.subarray(-TRAILER_BYTES), bytes.length, name);
+    const { offset, length } = trailer;
+    return openDirectory(packKeyOf(this.#key, name), bytes.subarray(offset, offset + length), trailer, name);
   }
 
   beginPack(subtree: number): OpenPack {

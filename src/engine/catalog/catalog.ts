@@ -176,6 +176,8 @@ function forgetOldest(jobs: Map<string, JobRecord>): Map<string, JobRecord> {
 
 export interface Catalog {
   sync(): Promise<CatalogState>;
+  /** The state that was last seen, without asking the home. */
+  known(): CatalogState;
   append(plan: Plan<CatalogState, CatalogEntry>): Promise<number | null>;
 }
 
@@ -240,7 +242,7 @@ export function openCatalog(store: ObjectStore, key: SealingKey, environment: En
       }),
     backOff: (round) => environment.sleep(5 * round * (1 + (environment.random(1)[0] ?? 0) / 64)),
   });
-  return { sync, append: (plan) => committer.append(plan) };
+  return { sync, known: () => state, append: (plan) => committer.append(plan) };
 }
 
 export function findVolume(state: CatalogState, volume: VolumeName): VolumeRecord {

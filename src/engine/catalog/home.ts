@@ -4,9 +4,12 @@
  * A repository is named by store and name; its place in a store is `repositories/<name>/`, its cache a file named by its
  * id. The id is noted in the catalog when it is first seen, and another one under that name is refused: a store that was
  * re-created, or an address that points elsewhere, must not look like an empty history.
+ *
+ * A store whose address or credentials the catalog has changed meanwhile is opened anew by whoever uses it next, so that a
+ * worker that runs for months follows. What is under way on the old one ends there.
  */
 import { randomBytes } from 'node:crypto';
-import { HoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import type { RepositoryName, StoreName } from '../../domain/ids.ts';
 import { openStore, type OpenedStore, type OpenStoreOptions } from '../../ground/stores/open-store.ts';
 import { within } from '../../ground/stores/within.ts';
@@ -51,6 +54,10 @@ export interface Home extends AsyncDisposable {
 export const repositoryPrefix = (name: string): string => `repositories/${name}/`;
 export const CATALOG_PREFIX = 'catalog/';
 
+/** What an open store was opened by. Passphrase and codec are looked up where they are used. */
+const settingsOf = ({ url, endpoint, region, credentials, bytesPerSecondMax }: StoreRecord): string =>
+  JSON.stringify([url, endpoint, region, credentials, bytesPerSecondMax]);
+
 export const openStoreOf = (record: StoreRecord, options: HomeOptions): Promise<OpenedStore> =>
   openStore(record.url, {
     name: record.name,
@@ -76,17 +83,39 @@ export async function openHome(options: HomeOptions): Promise<Home> {
   const catalogStore = within(homeStore, CATALOG_PREFIX);
   const unlocked = await ensureRepository(catalogStore, 'catalog', passphrase, environment.nowMs(), { random: randomBytes });
   const catalog = openCatalog(catalogStore, unlocked.key, environment);
-  const stores = new Map<StoreName, Promise<OpenedStore>>();
+  const stores = new Map<StoreName, { readonly settings: string; readonly opened: Promise<OpenedStore> }>();
+  const outdated: Promise<OpenedStore>[] = [];
   const repositories = new Map<string, Promise<CachedRepository>>();
 
+  const drop = (name: StoreName): Promise<OpenedStore> | undefined => {
+    for (const key of [...repositories.keys()]) if (key.startsWith(`${name}/`)) repositories.delete(key);
+    const opened = stores.get(name)?.opened;
+    stores.delete(name);
+    return opened;
+  };
+
+  /** Lets go of a store that was opened by other settings than these. One that was removed stays open: work on it may end. */
+  const dropOutdated = (name: StoreName, record: StoreRecord | undefined): void => {
+    const held = stores.get(name);
+    if (held === undefined || record === undefined || held.settings === settingsOf(record)) return;
+    const old = drop(name);
+    if (old) outdated.push(old);
+  };
+
   const store = async (name: StoreName): Promise<OpenedStore> => {
+    const state = await catalog.sync().catch((error: unknown) => {
+      // What is open needs no catalog.
+      if (stores.has(name) && isHoldfastError(error, 'STORE_UNREACHABLE')) return catalog.known();
+      throw error;
+    });
+    dropOutdated(name, state.stores.get(name));
     const known = stores.get(name);
-    if (known) return known;
-    const record = findStore(await catalog.sync(), name);
-    const opening = openStoreOf(record, options).then((opened) => options.decorate?.(opened, name) ?? opened);
-    stores.set(name, opening);
-    opening.catch(() => stores.delete(name));
-    return opening;
+    if (known) return known.opened;
+    const record = findStore(state, name);
+    const opened = openStoreOf(record, options).then((one) => options.decorate?.(one, name) ?? one);
+    stores.set(name, { settings: settingsOf(record), opened });
+    opened.catch(() => stores.delete(name));
+    return opened;
   };
 
   const openNamed = async (storeName: StoreName, name: RepositoryName, create: boolean): Promise<CachedRepository> => {
@@ -111,6 +140,7 @@ export async function openHome(options: HomeOptions): Promise<Home> {
 
   const held = (storeName: StoreName, name: RepositoryName, create: boolean): Promise<CachedRepository> => {
     const key = repositoryKey(storeName, name);
+    dropOutdated(storeName, catalog.known().stores.get(storeName));
     const known = repositories.get(key);
     if (known) return known;
     const opening = openNamed(storeName, name, create);
@@ -127,13 +157,11 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     reader: async (storeName, name) => (await held(storeName, name, false)).reader(),
     repository: async (storeName, name, create = false) => (await held(storeName, name, create)).whole(),
     async forget(storeName) {
-      for (const key of [...repositories.keys()]) if (key.startsWith(`${storeName}/`)) repositories.delete(key);
-      const open = stores.get(storeName);
-      stores.delete(storeName);
-      if (open) await (await open)[Symbol.asyncDispose]();
+      await (await drop(storeName))?.[Symbol.asyncDispose]();
     },
     async [Symbol.asyncDispose]() {
-      for (const open of stores.values()) await (await open.catch(() => null))?.[Symbol.asyncDispose]();
+      for (const open of [...outdated, ...[...stores.values()].map(({ opened }) => opened)])
+        await (await open.catch(() => null))?.[Symbol.asyncDispose]();
       await homeStore[Symbol.asyncDispose]();
     },
   };

@@ -68,5 +68,7 @@ export async function changeStorePassphrase(
     { store: record.name, passphrase: references.new, repositories: changed },
     () => `the passphrase of ${record.name} is now ${references.new}; the old one opens nothing any more\n`,
   );
-  session.say('a new recovery sheet: `holdfast store show NAME --sheet FILE`; workers have to be started again');
+  session.say(
+    'a new recovery sheet: `holdfast store show NAME --sheet FILE`; workers that lack what it refers to have to be started again',
+  );
 }

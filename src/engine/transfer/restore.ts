@@ -16,6 +16,7 @@ import type { Threads } from '../../ground/threads/threads.ts';
 import { SLOT_BYTES } from '../../ground/threads/tasks.ts';
 import { Batches } from './batches.ts';
 import type { PlacedValue, ValueReader } from './contract.ts';
+import { syncEarly } from './early-sync.ts';
 import { fetchSlots, fetchValues, type UseRange } from './fetch.ts';
 import type { OnProgress } from './progress.ts';
 import type { FetchValue } from './read-plan.ts';
@@ -70,6 +71,7 @@ export async function restoreSubtree(restore: SubtreeRestore): Promise<RestoreRe
   using reservation = await threads.buffers.reserve(slots * SLOT_BYTES, restore.signal);
   const batches = new Batches(reservation, slots, restore.signal);
   const deps: TargetDeps = { ...restore, batches, progress };
+  const early = syncEarly(target, (error) => batches.stop(error));
   const count = { writtenBytes: 0, gotBytes: 0 };
   try {
     const { byValue, wanted } = await collect(restore.values);
@@ -83,6 +85,7 @@ export async function restoreSubtree(restore: SubtreeRestore): Promise<RestoreRe
       }));
       const result = await threads.run('open', { slot, start, key, blobs, target: { fd: target.fd, sizeBytes: target.sizeBytes } });
       count.writtenBytes += result.writtenBytes;
+      early.wrote(result.writtenBytes);
       progress({ kind: 'written', bytes: result.writtenBytes });
       return result.failures;
     };
@@ -98,12 +101,15 @@ export async function restoreSubtree(restore: SubtreeRestore): Promise<RestoreRe
       throw error;
     };
     await fetchValues({ reader: restore.reader, extentBytes, batches, progress: counting, use, onLost }, values);
+    await early.ended();
+    batches.signal.throwIfAborted();
     return { extents: wanted.size, extentsKept: kept.size, clearedBytes, ...count };
   } catch (error) {
     batches.stop(error);
     throw batches.signal.reason;
   } finally {
     await batches.ended();
+    await early.ended();
   }
 }
 

@@ -7,7 +7,7 @@ import { mirrorCatalog } from '../src/engine/catalog/mirror.ts';
 import type { CommitOutcome, Shipment } from '../src/engine/repository/commit.ts';
 import { openCapture, shipVolume, type Attempt, type OpenedCapture, type ShippedPart } from '../src/systems/shipping/capture.ts';
 import { closeCopy, copyPart, copyPin, openCopy, type CopiedPart, type OpenedCopy } from '../src/systems/shipping/copy.ts';
-import { abandonClaims, commitTo, type OpenClaim } from '../src/systems/shipping/destinations.ts';
+import { abandonClaims, commitTo, type HeldClaim, type OpenClaim } from '../src/systems/shipping/destinations.ts';
 import { planCapture, planCopy, type CapturePlan, type CopyPlan } from '../src/systems/shipping/plan.ts';
 import { probeStore, type ProbeAnswer } from '../src/systems/shipping/probe.ts';
 import type { Threads } from '../src/ground/threads/threads.ts';
@@ -49,7 +49,7 @@ export const createShippingActivities = ({ home, threads }: ActivityParts) =>
       return outcome;
     },
 
-    abandonClaims: (repository: RepositoryName, lineage: Shipment['lineage'], claims: readonly OpenClaim[]): Promise<void> =>
+    abandonClaims: (repository: RepositoryName, lineage: Shipment['lineage'], claims: readonly HeldClaim[]): Promise<void> =>
       abandonClaims(home, repository, lineage, claims),
 
     probeStore: (store: StoreName): Promise<ProbeAnswer> => probeStore(home, store),

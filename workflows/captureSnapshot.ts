@@ -2,14 +2,16 @@
  * Captures a volume into its stores: one read, many destinations, a commit per store (systems A and C).
  *
  * Started again under its id it joins the run that is there; started with a snapshot id that an earlier run began, it goes
- * on where that run stopped. After the commits whatever waited for them is reclaimed.
+ * on where that run stopped. After the commits whatever waited for them is reclaimed. A capture that ends because of its source
+ * closes its claims at once: they would hold the base and what was sent until the next one.
  */
 import { ApplicationFailure } from '@temporalio/common';
-import { newSnapshotId, type SnapshotId } from '../src/domain/ids.ts';
+import { isCancellation, log } from '@temporalio/workflow';
+import { newSnapshotId, type SnapshotId, type StoreName } from '../src/domain/ids.ts';
 import type { CaptureInput } from '../src/domain/job-inputs.ts';
-import { hostQueue, type CaptureResult } from '../src/domain/jobs.ts';
+import { hostQueue, QUEUE, type CaptureResult } from '../src/domain/jobs.ts';
 import type { OpenedCapture } from '../activities/shipping.ts';
-import { runJob, type Book } from './book.ts';
+import { failureOf, runJob, type Book } from './book.ts';
 import { brief, briefWithin, bulk, short } from './queues.ts';
 import { committedRoot, DETACH_AFTER_MS, reclaimReleased, shipToAll } from './shipping.ts';
 
@@ -25,11 +27,23 @@ export async function captureSnapshot(input: CaptureInput): Promise<CaptureResul
   );
 }
 
+/** Faults of the source or of what was asked: no store is the reason, and the next capture has nothing to go on with. */
+const SOURCE_FAULTS: ReadonlySet<string> = new Set([
+  'HINT_INVALID',
+  'SOURCE_UNREADABLE',
+  'SOURCE_CHANGED',
+  'VOLUME_SHRANK',
+  'ARGUMENT_INVALID',
+]);
+/** For a store that is down a job that has failed does not wait; its claim ends with the next capture. */
+const ABANDON_WITHIN_MS = 60_000;
+
 async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book): Promise<CaptureResult> {
   const plan = await short.planCapture(input, snapshot);
   const queue = hostQueue(plan.node);
   const detachAfterMs = input.detachAfterMs ?? DETACH_AFTER_MS;
   let opened: OpenedCapture | null = null;
+  const claimed = new Map<StoreName, number>();
   let stable = true;
   let extentsRead = 0;
   let changedExtents = 0;
@@ -37,6 +51,18 @@ async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book): P
   const requireOpened = (): OpenedCapture => {
     if (opened === null) throw ApplicationFailure.nonRetryable('a capture went on before it was opened', 'INTERNAL');
     return opened;
+  };
+
+  const abandon = async (): Promise<void> => {
+    const closing = [...claimed].map(async ([store, epoch]) => {
+      try {
+        await briefWithin(QUEUE, ABANDON_WITHIN_MS).abandonClaims(plan.repository, plan.lineage, [{ store, epoch }]);
+      } catch (error) {
+        if (isCancellation(error)) throw error;
+        log.warn('a claim stays open until the next capture', { store, code: failureOf(error).code });
+      }
+    });
+    await Promise.all(closing);
   };
 
   book.update({ phase: `waiting for node ${plan.node}` });
@@ -47,6 +73,7 @@ async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book): P
         const now = await brief(queue).openCapture({ ...plan, stores: names });
         if (opened !== null && now.stamp !== opened.stamp) stable = false;
         opened ??= now;
+        for (const one of now.destinations) if (one.kind === 'open') claimed.set(one.store, one.epoch);
         return now;
       },
       async ship(subtree, claims) {
@@ -54,10 +81,8 @@ async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book): P
         stable &&= part.stable;
         extentsRead += part.extentsRead;
         changedExtents += Math.max(0, ...part.receipts.map(({ receipt }) => receipt.changedExtents));
-        if (!stable && !plan.allowFuzzy) {
-          await short.abandonClaims(plan.repository, plan.lineage, claims);
+        if (!stable && !plan.allowFuzzy)
           throw ApplicationFailure.nonRetryable(`${plan.path} changed while it was read`, 'SOURCE_CHANGED', { path: plan.path });
-        }
         return part;
       },
       probe: (store) => brief(queue).probeStore(store),
@@ -69,7 +94,10 @@ async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book): P
     },
     plan.stores,
     book,
-  );
+  ).catch(async (error: unknown) => {
+    if (SOURCE_FAULTS.has(failureOf(error).code)) await abandon();
+    throw error;
+  });
   const root = committedRoot(stores);
   book.update({ phase: 'reclaiming what waited for this snapshot' });
   const reclaimed = await reclaimReleased(plan.repository, stores);

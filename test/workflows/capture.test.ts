@@ -1,6 +1,7 @@
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { SUBTREE_EXTENTS } from '../../src/domain/limits.ts';
 import { describeWith, finder } from '../faces/stack/describe-with.ts';
 import { writeExtents } from '../systems/image.ts';
 import { expectCounted, expectSound, failureOf, raiseStage, until, type Stage } from './stage.ts';
@@ -10,6 +11,13 @@ const EXTENTS = 200;
 const filled = Array.from({ length: 40 }, (_, i) => ({ extent: i * 3, content: i * 2 + 2 }));
 const spec = { sizeBytes: EXTENTS * EXTENT, extentBytes: EXTENT, writes: filled };
 let stage: Stage;
+
+/** Claims that are open, store by store. */
+async function claimsOf(volume: string, stores: readonly string[]): Promise<readonly number[]> {
+  const open: number[] = [];
+  for (const store of stores) open.push((await stage.installation.repository(store, volume)).ledger().claims.size);
+  return open;
+}
 
 const describeTemporal = await describeWith('temporal');
 describeTemporal('captureSnapshot', () => {
@@ -62,6 +70,43 @@ describeTemporal('captureSnapshot', () => {
     const whole = await stage.run('captureSnapshot', { volume: 'hinted' });
     expect(whole).toMatchObject({ changedExtents: 0, root: hinted.root });
     await expectSound(stage, 'hinted', ['a', 'b']);
+  });
+
+  test('that fails for its source or its list leaves no claim in any store', async () => {
+    const { installation } = stage;
+    await installation.addVolume('faulty', ['a', 'b', 'c'], spec);
+    const { snapshot } = await stage.run('captureSnapshot', { volume: 'faulty' });
+    const ranges = path.join(installation.folder, 'no-ranges');
+    writeFileSync(ranges, '0 here\n');
+    expect(await stage.failure('captureSnapshot', { volume: 'faulty', changed: { since: snapshot, ranges } })).toBe('HINT_INVALID');
+    expect(await claimsOf('faulty', ['a', 'b', 'c'])).toEqual([0, 0, 0]);
+
+    // One store has another base than the others: what they claimed is closed with the job.
+    const image = installation.imageOf('faulty');
+    writeExtents(image, (EXTENTS + 10) * EXTENT, EXTENT, []);
+    await stage.run('captureSnapshot', { volume: 'faulty', stores: ['b'] });
+    writeExtents(image, EXTENTS * EXTENT, EXTENT, []);
+    expect(await stage.failure('captureSnapshot', { volume: 'faulty' })).toBe('VOLUME_SHRANK');
+    expect(await claimsOf('faulty', ['a', 'b', 'c'])).toEqual([0, 0, 0]);
+  });
+
+  test('whose source goes away between two subtrees leaves no claim either', async () => {
+    const { installation, weather } = stage;
+    const small = 16 * 1024;
+    const sizeBytes = (SUBTREE_EXTENTS + 10) * small;
+    await installation.addVolume('leaving', ['a', 'b'], { sizeBytes, extentBytes: small, writes: [{ extent: 1, content: 2 }] });
+    weather.slow('a', 'put', 1000);
+    const handle = await stage.start('captureSnapshot', { volume: 'leaving', allowFuzzy: true });
+    await until(handle, (status) => status.phase === 'shipping');
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const image = installation.imageOf('leaving');
+    renameSync(image, `${image}.away`);
+    expect(await failureOf(handle)).toBe('SOURCE_UNREADABLE');
+    expect(await claimsOf('leaving', ['a', 'b'])).toEqual([0, 0]);
+    weather.fair();
+    renameSync(`${image}.away`, image);
+    await stage.run('captureSnapshot', { volume: 'leaving' });
+    await expectSound(stage, 'leaving', ['a', 'b']);
   });
 
   test('refuses a source that changes while it is read, leaves no claim, and takes it with consent', async () => {

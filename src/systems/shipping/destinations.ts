@@ -30,9 +30,12 @@ export interface DestinationRequest {
   readonly check?: (base: Snapshot | null, repository: Repository) => void;
 }
 
-/** Claims a lineage in each store. What cannot be claimed is an answer, not an error of the others. */
-export const claimStores = (home: Home, stores: readonly StoreName[], request: DestinationRequest): Promise<OpenedDestination[]> =>
-  Promise.all(
+/**
+ * Claims a lineage in each store. What cannot be claimed is an answer, not an error of the others; a fault of the whole job
+ * closes what was claimed in the others before it is thrown.
+ */
+export async function claimStores(home: Home, stores: readonly StoreName[], request: DestinationRequest): Promise<OpenedDestination[]> {
+  const settled = await Promise.allSettled(
     stores.map(async (store): Promise<OpenedDestination> => {
       try {
         const repository = await home.repository(store, request.repository, true);
@@ -48,6 +51,16 @@ export const claimStores = (home: Home, stores: readonly StoreName[], request: D
       }
     }),
   );
+  const claimed = settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+  for (const one of settled) {
+    if (one.status === 'fulfilled') continue;
+    const open = claimed.flatMap((done) => (done.kind === 'open' ? [done] : []));
+    // One that cannot be closed now ends with the next claim.
+    await Promise.allSettled(open.map((claim) => abandonClaims(home, request.repository, request.lineage, [claim])));
+    throw one.reason;
+  }
+  return claimed;
+}
 
 /** Faults that no other store can make up for: the job ends. */
 const isJobFault = (error: HoldfastError): boolean =>
@@ -83,6 +96,9 @@ export async function shipped<Result extends { readonly outcomes: ReadonlyMap<st
   }
 }
 
+/** A claim as it is closed. */
+export type HeldClaim = Pick<OpenClaim, 'store' | 'epoch'>;
+
 export interface OpenClaim {
   readonly store: StoreName;
   readonly epoch: number;
@@ -115,6 +131,6 @@ export async function commitTo(home: Home, store: StoreName, repository: Reposit
 }
 
 /** Ends claims that will not be committed, so that what they brought can be swept. */
-export async function abandonClaims(home: Home, repository: RepositoryName, lineage: Lineage, claims: readonly OpenClaim[]): Promise<void> {
+export async function abandonClaims(home: Home, repository: RepositoryName, lineage: Lineage, claims: readonly HeldClaim[]): Promise<void> {
   for (const { store, epoch } of claims) await abortClaim(await home.repository(store, repository), lineage, epoch);
 }

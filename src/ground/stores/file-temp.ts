@@ -6,13 +6,23 @@
  * of a process, files of its own host whose process is gone, and any that are older than a day. Taking one away from a
  * writer that lives after all (process ids repeat across containers) harms nothing: its put fails as unclear and is
  * tried again.
+ *
+ * A large body goes to the disk past the page cache where system, file system and the body's place in memory allow it: it is
+ * synced at once and seldom read soon, so the cache would only cost a copy and fresh memory. The last, partial block and
+ * everything else are written the usual way.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, stat, unlink } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { mkdir, open, readdir, stat, unlink, type FileHandle } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { hasErrno } from './file-errors.ts';
 import { TEMP_FOLDER } from './file-root.ts';
+
+/** Bodies from here on are worth a second open. */
+const DIRECT_MIN_BYTES = 1024 * 1024;
+/** What O_DIRECT asks lengths to be a multiple of, on any disk. */
+const BLOCK_BYTES = 4096;
 
 const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
 
@@ -44,10 +54,9 @@ export function createTempFiles(root: string, sync: boolean): TempFiles {
       const file = await openNew(path);
       try {
         try {
-          for (let written = 0; written < bytes.byteLength;) {
-            signal?.throwIfAborted();
-            written += (await file.write(bytes, written, bytes.byteLength - written)).bytesWritten;
-          }
+          const direct = bytes.byteLength < DIRECT_MIN_BYTES ? 0 : bytes.byteLength - (bytes.byteLength % BLOCK_BYTES);
+          const begun = direct > 0 && (await writeDirect(path, bytes.subarray(0, direct), signal)) ? direct : 0;
+          await writeFrom(file, bytes, begun, signal);
           if (sync) await file.datasync();
         } finally {
           await file.close();
@@ -69,6 +78,29 @@ export function createTempFiles(root: string, sync: boolean): TempFiles {
       }
     },
   };
+}
+
+async function writeFrom(file: FileHandle, bytes: Uint8Array, from: number, signal: AbortSignal | undefined): Promise<void> {
+  for (let at = from; at < bytes.byteLength;) {
+    signal?.throwIfAborted();
+    at += (await file.write(bytes, at, bytes.byteLength - at, at)).bytesWritten;
+  }
+}
+
+/** Writes whole blocks past the page cache. False when that cannot be done here; what was written then is written again. */
+async function writeDirect(path: string, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<boolean> {
+  // Absent on systems that have no such thing, whatever the types say.
+  const flag: number | undefined = constants.O_DIRECT;
+  if (flag === undefined) return false;
+  try {
+    await using file = await open(path, constants.O_WRONLY | flag);
+    await writeFrom(file, bytes, 0, signal);
+    return true;
+  } catch (error) {
+    // The file system has no direct writes, or the body does not begin at a block of memory.
+    if (hasErrno(error, 'EINVAL', 'ENOTSUP')) return false;
+    throw error;
+  }
 }
 
 export async function removeTemp(path: string): Promise<void> {

@@ -8,9 +8,13 @@
  * Buffers are kept, not dropped, and come in two sizes only (slots and packs), so that there are never more than the largest
  * jobs held of each: touching fresh memory costs a quarter of the speed of copying into used memory, and
  * nothing tells the garbage collector how much hangs on a SharedArrayBuffer.
+ *
+ * They begin at a page, so that a store on a disk can write them past the page cache (stores/file-temp.ts).
  */
+import { KIB } from '../../domain/limits.ts';
+
 export interface Reservation extends Disposable {
-  /** A buffer of `bytes`, with whatever bytes its last user left. */
+  /** A buffer of `bytes` or a little more, with whatever bytes its last user left. */
   take(bytes: number): SharedArrayBuffer;
   give(buffer: SharedArrayBuffer): void;
 }
@@ -18,6 +22,24 @@ export interface Reservation extends Disposable {
 interface Waiting {
   readonly bytes: number;
   readonly admit: () => void;
+}
+
+/** What Node has and the types of Node leave out. */
+declare const WebAssembly: {
+  readonly Memory: new (size: { initial: number; maximum: number; shared: true }) => { readonly buffer: SharedArrayBuffer };
+};
+const WASM_PAGE_BYTES = 64 * KIB;
+
+/** A shared buffer whose memory begins at a page: the memory of a WebAssembly module does, a plain one is 16 bytes off. */
+function pageAligned(bytes: number): SharedArrayBuffer {
+  const pages = bytes / WASM_PAGE_BYTES;
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer;
+  } catch (error) {
+    // It reserves gigabytes of addresses, which a process may be forbidden. A plain buffer is written through the page cache.
+    if (error instanceof RangeError) return new SharedArrayBuffer(bytes);
+    throw error;
+  }
 }
 
 export class BufferPool {
@@ -69,13 +91,14 @@ export class BufferPool {
     return this.#reservedBytes === 0 || this.#reservedBytes + bytes <= this.capacityBytes;
   }
 
-  #take(bytes: number): SharedArrayBuffer {
+  #take(atLeastBytes: number): SharedArrayBuffer {
+    const bytes = Math.ceil(atLeastBytes / WASM_PAGE_BYTES) * WASM_PAGE_BYTES;
     const free = this.#free.get(bytes) ?? [];
     this.#free.set(bytes, free);
     const kept = free.pop();
     if (kept !== undefined) return kept;
     this.#allocatedBytes += bytes;
-    return new SharedArrayBuffer(bytes);
+    return pageAligned(bytes);
   }
 
   #turn(bytes: number, signal?: AbortSignal): Promise<void> {

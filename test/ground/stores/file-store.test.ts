@@ -1,4 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
+import { randomFillSync } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { fileStoreError } from '../../../src/ground/stores/file-errors.ts';
 import { createFileStore } from '../../../src/ground/stores/file-store.ts';
 import type { ObjectStore } from '../../../src/ground/stores/object-store.ts';
+import { BufferPool } from '../../../src/ground/threads/buffers.ts';
 
 let folder: string;
 let root: string;
@@ -191,4 +193,25 @@ test.each([
 ])('%s is %s', (errno, code) => {
   const error = Object.assign(new Error('from the system'), { code: errno, errno: -1 });
   expect(fileStoreError(error, 'put', 'a')).toMatchObject({ code, cause: error });
+});
+
+describe('a large body', () => {
+  const MEBIBYTE = 1024 * 1024;
+
+  test.each([MEBIBYTE - 1, MEBIBYTE, MEBIBYTE + 1, 2 * MEBIBYTE + 4095])(
+    'comes back whole, wherever in memory it was: %d bytes',
+    async (length) => {
+      const pool = new BufferPool(4 * MEBIBYTE);
+      using reservation = await pool.reserve(4 * MEBIBYTE);
+      const shared = Buffer.from(reservation.take(4 * MEBIBYTE));
+      randomFillSync(shared);
+      // At a page, as packs are, and off it: the first can be written past the page cache, the second cannot.
+      for (const start of [0, 1]) {
+        const body = shared.subarray(start, start + length);
+        await store.put(`large-${start}`, body);
+        const back = await store.get(`large-${start}`);
+        expect(back?.equals(body)).toBe(true);
+      }
+    },
+  );
 });

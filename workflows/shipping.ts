@@ -45,6 +45,8 @@ export const detachUpdate = defineUpdate<void, [StoreName]>(DETACH_UPDATE);
 export const DETACH_AFTER_MS = 10 * 60 * 1000;
 const PROBE_EVERY_MS = 1000;
 const PROBE_EVERY_MAX_MS = 15_000;
+/** A store that fails again within this time of its recovery was not well: what it is given for detaching goes on. */
+const RELAPSE_WITHIN_MS = 60_000;
 /** Codes that waiting can mend. */
 const TROUBLE: ReadonlySet<string> = new Set(['STORE_UNREACHABLE', 'STORE_FULL', 'CONTENTION', 'PARENT_MOVED']);
 
@@ -103,8 +105,16 @@ export async function shipToAll(port: ShippingPort, stores: readonly StoreName[]
     detached.set(store, reason);
   };
 
+  /** Since when a store has been falling ill again as soon as it was well, as a full one does that answers every probe; and how often. */
+  const relapses = new Map<StoreName, { readonly sinceMs: number; readonly times: number; readonly recoveredMs: number }>();
+
   /** Waits until every store of the job is well, or those that are not have used up their time. */
   const recover = async (store: StoreName, reason: string): Promise<void> => {
+    const before = relapses.get(store);
+    const again = before !== undefined && Date.now() - before.recoveredMs < RELAPSE_WITHIN_MS ? before : null;
+    const sinceMs = again?.sinceMs ?? Date.now();
+    const times = again === null ? 0 : again.times + 1;
+    if (again !== null && Date.now() - sinceMs >= port.detachAfterMs) return detach(store, reason);
     book.update({ state: 'paused', phase: 'waiting for its stores', paused: { store, reason } });
     let waitedMs = 0;
     let everyMs = PROBE_EVERY_MS;
@@ -122,11 +132,12 @@ export async function shipToAll(port: ShippingPort, stores: readonly StoreName[]
       for (const name of doomed) detach(name, answers.find((answer) => answer.store === name)?.failure?.message ?? reason);
       if (doomed.length > 0 && ill.length === doomed.length) break;
       if (doomed.length > 0) continue;
-      const pauseMs = failing.length > 0 ? everyMs : PROBE_EVERY_MS / 4;
+      const pauseMs = failing.length > 0 ? everyMs : Math.min(PROBE_EVERY_MAX_MS, (PROBE_EVERY_MS / 4) * 1.5 ** times);
       await condition(() => wanted.size > 0 && failing.some((name) => wanted.has(name)), pauseMs);
       waitedMs += pauseMs;
       if (failing.length > 0) everyMs = Math.min(PROBE_EVERY_MAX_MS, everyMs * 1.5);
     }
+    relapses.set(store, { sinceMs, times, recoveredMs: Date.now() });
     book.update({ state: 'running', phase: 'shipping', paused: null });
   };
 

@@ -128,6 +128,22 @@ describeTemporal('a store in trouble', () => {
     await expectSound(stage, 'told', ['a', 'b']);
   });
 
+  test('that is full, though every probe fits, is left behind past the deadline and not tried for ever', async () => {
+    const { installation, weather, client } = stage;
+    await installation.addVolume('brimful', ['a', 'b'], spec);
+    weather.full('b');
+    const result = await stage.run('captureSnapshot', { volume: 'brimful', detachAfterMs: 3000 });
+    expect(result.stores).toMatchObject([
+      { store: 'a', kind: 'committed' },
+      { store: 'b', kind: 'detached', reason: expect.stringContaining('no space left') },
+    ]);
+    const copy = client.workflow.getHandle(`copy.b.${result.snapshot}`);
+    await until(copy, (status) => status.state === 'paused');
+    weather.fair();
+    expect(((await copy.result()) as CopyResult).stores).toMatchObject([{ store: 'b', kind: 'committed' }]);
+    await expectSound(stage, 'brimful', ['a', 'b']);
+  });
+
   test('when all stores are gone the job fails with the reason, and the next one finishes', async () => {
     const { installation } = stage;
     await installation.addVolume('alone', ['b'], spec);

@@ -79,7 +79,15 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     create: true,
     ...(options.durability ? { durability: options.durability } : {}),
   });
-  const passphrase = await resolvePassphrase(options.passphrase, variables);
+  const passphrase = await resolvePassphrase(options.passphrase, variables).catch((error: unknown) => {
+    if (!isHoldfastError(error, 'PASSPHRASE_MISSING')) throw error;
+    throw new HoldfastError(
+      error.code,
+      `${error.message} for the catalog; on a fresh machine \`holdfast up\` makes one`,
+      error.details,
+      error,
+    );
+  });
   const catalogStore = within(homeStore, CATALOG_PREFIX);
   const unlocked = await ensureRepository(catalogStore, 'catalog', passphrase, environment.nowMs(), { random: randomBytes });
   const catalog = openCatalog(catalogStore, unlocked.key, environment);

@@ -20,7 +20,8 @@ const UNTAKEN_MS = 5_000;
 const STEPS = 1000;
 
 /** What holds a job up, in words; null: nothing does. */
-export function hindrance({ progress, steps, begunMs }: JobView, nowMs: number): string | null {
+export function hindrance({ status, progress, steps, begunMs }: JobView, nowMs: number): string | null {
+  if (status !== 'RUNNING') return null;
   if (progress?.paused) return `paused: ${progress.paused.store}: ${progress.paused.reason}`;
   if (progress?.state === 'paused') return 'paused';
   const failing = steps.find((step) => step.failure !== null);

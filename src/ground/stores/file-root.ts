@@ -59,9 +59,38 @@ export function createRootCheck(root: string): () => Promise<void> {
   };
 }
 
+const isThere = async (path: string): Promise<boolean> => {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return false;
+    throw error;
+  }
+};
+
+/**
+ * A folder and those above it. Not by mkdir's own recursion, which never ends where a file system says ENOENT to a name below a
+ * folder that is there, as /proc does.
+ */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    if (hasErrno(error, 'EEXIST')) {
+      if ((await stat(path)).isDirectory()) return;
+      throw new HoldfastError('ARGUMENT_INVALID', `${path} is a file`, { field: 'root', expected: 'a folder' });
+    }
+    const above = dirname(path);
+    if (!hasErrno(error, 'ENOENT') || (await isThere(above))) throw error;
+    await makeFolder(above);
+    await makeFolder(path);
+  }
+}
+
 /** Makes the root a store. Harmless when it is one; refuses a folder that holds other things. */
 export async function initialiseFileStore(root: string): Promise<void> {
-  await mkdir(root, { recursive: true });
+  await makeFolder(root);
   const foreign = (await readdir(root)).filter((name) => name !== MARKER_NAME && !FOREIGN_TOLERATED.has(name));
   if (await hasMarker(root)) return;
   if (foreign.length > 0) {
@@ -90,15 +119,7 @@ export async function initialiseFileStore(root: string): Promise<void> {
   for (const folder of [root, dirname(root)]) await syncFolder(folder);
 }
 
-async function hasMarker(root: string): Promise<boolean> {
-  try {
-    await stat(join(root, MARKER_NAME));
-    return true;
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return false;
-    throw error;
-  }
-}
+const hasMarker = (root: string): Promise<boolean> => isThere(join(root, MARKER_NAME));
 
 /** Makes the entries of a folder survive power loss. */
 export async function syncFolder(folder: string): Promise<void> {

@@ -40,6 +40,8 @@ const cases: readonly (readonly [command: string, code: ErrorCode, says: RegExp]
   ['volume add v /x -s a --extent-size 300K', 'ARGUMENT_INVALID', /extent/],
   ['volume retire v', 'VOLUME_NOT_FOUND', /v/],
   ['snapshot create', 'ARGUMENT_INVALID', /volume/],
+  ['snapshot list nowhere', 'VOLUME_NOT_FOUND', /nowhere/],
+  ['store add a /dev/null/x --passphrase env:HOLDFAST_PASSPHRASE', 'ARGUMENT_INVALID', /ENOTDIR/],
   [`snapshot create v --changed-since ${ID}`, 'ARGUMENT_INVALID', /two parts/],
   ['snapshot create v', 'TEMPORAL_UNREACHABLE', /127\.0\.0\.1:1/],
   ['snapshot show nonsense', 'ARGUMENT_INVALID', /snapshot id/],
@@ -69,6 +71,11 @@ test.each(cases)('holdfast %s is refused with %s', async (command, code, says) =
   expect(error.message).toMatch(says);
   expect(run.out).toBe('');
   expect(run.err).not.toContain(SECRET);
+});
+
+test('without the passphrase of the catalog it says whose it is and where a first one comes from', async () => {
+  const run = await cli(['store', 'list', '--json'], { variables: { HOLDFAST_HOME: path.join(folder, 'fresh') } });
+  expect(errorOf(run)).toMatchObject({ code: 'PASSPHRASE_MISSING', message: expect.stringMatching(/for the catalog.*holdfast up/) });
 });
 
 test('a refusal reads as code, message and next step', async () => {

@@ -148,6 +148,7 @@ describe('progress', () => {
     const failure = { code: 'STORE_UNREACHABLE', message: 'cloud does not answer\nstack' };
     const step = { activity: 'shipVolume', state: 'scheduled', attempt: 1, scheduledMs: 0, failure: null } as const;
     expect(hindrance(running({}), 60_000)).toBeNull();
+    expect(hindrance({ ...running({}), status: 'COMPLETED', progress: null }, 60_000)).toBeNull();
     expect(hindrance(running({ state: 'paused', paused: { store: 'cloud', reason: 'slow' } }), 0)).toBe('paused: cloud: slow');
     expect(hindrance(running({}, { steps: [{ ...step, attempt: 3, failure }] }), 0)).toBe(
       'STORE_UNREACHABLE: cloud does not answer (attempt 3)',

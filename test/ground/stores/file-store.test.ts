@@ -67,6 +67,17 @@ describe('making a store', () => {
     await expect(readdir(other)).resolves.toEqual(['holiday.jpg']);
   });
 
+  test('is refused where a file is in the way, and ends where no folder can be made', async () => {
+    const file = join(folder, 'file');
+    await writeFile(file, 'x');
+    await expect(createFileStore({ root: file, create: true }).list('')).rejects.toMatchObject({ code: 'ARGUMENT_INVALID' });
+    await expect(createFileStore({ root: '/proc/holdfast/store', create: true }).list('')).rejects.toMatchObject({
+      code: 'STORE_UNREACHABLE',
+    });
+    const deep = createFileStore({ root: join(folder, 'some', 'folders', 'down'), create: true });
+    await expect(deep.list('')).resolves.toEqual([]);
+  });
+
   test('twice, and by many at once, keeps the first', async () => {
     const marker = await readFile(join(root, '.holdfast-store'), 'utf8');
     await Promise.all([1, 2, 3, 4].map(() => createFileStore({ root, create: true }).list('')));

@@ -57,6 +57,10 @@ interface ListOptions {
 async function list(session: Session, volume: VolumeName | undefined, { store, all = false }: ListOptions): Promise<void> {
   const { snapshotColumns, snapshotLines } = await import('../snapshot-lines.ts');
   const lines = await snapshotLines(session, { volume, store, all });
+  if (lines.length === 0 && volume !== undefined) {
+    const { findVolume } = await import('../../../engine/catalog/catalog.ts');
+    findVolume((await session.home()).catalog.known(), volume);
+  }
   session.print(lines, () => renderTable(snapshotColumns(all), lines, 'no snapshots'));
 }
 

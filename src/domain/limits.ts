@@ -47,6 +47,8 @@ export const CLAIMS_KEPT_MAX = 8;
 export const APPEND_ROUNDS_MAX = 64;
 /** Commits of a claim that may be answered *missing*; the one after them relies on nothing (missing.ts). The simulation has met two in a row. */
 export const MISSING_ROUNDS_MAX = 3;
+/** Repositories that a process keeps open: each takes up to 2 MiB of its cache, and its ledger; the least recently used goes. */
+export const REPOSITORIES_OPEN_MAX = 64;
 /** Times a reader syncs and looks again after a 404. Each one means that a collector moved the value meanwhile. */
 export const READ_ROUNDS_MAX = 8;
 /** Log records read ahead in parallel while syncing. */

@@ -9,6 +9,7 @@ import { repositoryPrefix } from '../../src/engine/catalog/home.ts';
 import { openCached } from '../../src/engine/repository/cached.ts';
 import { audit } from '../../src/engine/repository/audit.ts';
 import { openRepositoryFormat } from '../../src/engine/repository/format.ts';
+import { createNodeCaches } from '../../src/engine/repository/node-cache.ts';
 import { pinSnapshot, renewPin, unpin } from '../../src/engine/repository/pins.ts';
 import { openStore } from '../../src/ground/stores/open-store.ts';
 import { within } from '../../src/ground/stores/within.ts';
@@ -71,7 +72,7 @@ lifecycleSuite('a controller: node, volume and catalog are gone, it has an addre
   const { reader, whole } = openCached(
     inside,
     unlocked,
-    elsewhere,
+    { dir: elsewhere, nodes: createNodeCaches() },
     environmentOf('controller', () => undefined),
   );
   return {

@@ -11,11 +11,13 @@
 import { randomBytes } from 'node:crypto';
 import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import type { RepositoryName, StoreName } from '../../domain/ids.ts';
+import { REPOSITORIES_OPEN_MAX } from '../../domain/limits.ts';
 import { openStore, type OpenedStore, type OpenStoreOptions } from '../../ground/stores/open-store.ts';
 import { within } from '../../ground/stores/within.ts';
 import { resolvePassphrase } from '../../ground/sealing/passphrase.ts';
 import { ensureRepository, openRepositoryFormat, readHeader } from '../repository/format.ts';
 import { openCached, type CachedRepository } from '../repository/cached.ts';
+import { createNodeCaches } from '../repository/node-cache.ts';
 import type { Environment } from '../repository/environment.ts';
 import type { RepositoryReader } from '../repository/reader.ts';
 import type { Repository } from '../repository/repository.ts';
@@ -93,6 +95,8 @@ export async function openHome(options: HomeOptions): Promise<Home> {
   const catalog = openCatalog(catalogStore, unlocked.key, environment);
   const stores = new Map<StoreName, { readonly settings: string; readonly opened: Promise<OpenedStore> }>();
   const outdated: Promise<OpenedStore>[] = [];
+  const caches = { dir: options.cacheDir, nodes: createNodeCaches() };
+  /** Least recently used first. */
   const repositories = new Map<string, Promise<CachedRepository>>();
 
   const drop = (name: StoreName): Promise<OpenedStore> | undefined => {
@@ -143,17 +147,22 @@ export async function openHome(options: HomeOptions): Promise<Home> {
         : await openRepositoryFormat(inside, secret, expected);
     if (expected === undefined)
       await catalog.append(() => ({ kind: 'REPOSITORY_SEEN', store: storeName, repository: name, id: opened.header.id }));
-    return openCached(inside, opened, options.cacheDir, environment);
+    return openCached(inside, opened, caches, environment);
   };
 
   const held = (storeName: StoreName, name: RepositoryName, create: boolean): Promise<CachedRepository> => {
     const key = repositoryKey(storeName, name);
     dropOutdated(storeName, catalog.known().stores.get(storeName));
     const known = repositories.get(key);
-    if (known) return known;
-    const opening = openNamed(storeName, name, create);
+    const opening = known ?? openNamed(storeName, name, create);
+    if (known) repositories.delete(key);
+    else opening.catch(() => repositories.delete(key));
     repositories.set(key, opening);
-    opening.catch(() => repositories.delete(key));
+    // One that is still in use stays open until its user lets go of it.
+    for (const oldest of repositories.keys()) {
+      if (repositories.size <= REPOSITORIES_OPEN_MAX) break;
+      repositories.delete(oldest);
+    }
     return opening;
   };
 

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { ObjectStore } from '../../ground/stores/object-store.ts';
 import type { Environment } from './environment.ts';
 import type { UnlockedRepository } from './format.ts';
+import type { NodeCache } from './node-cache.ts';
 import { openReader, type RepositoryReader } from './reader.ts';
 import { openRepository, type Repository, type RepositoryParts } from './repository.ts';
 import { isSalvageable, openSalvage } from './salvage.ts';
@@ -19,11 +20,17 @@ export interface CachedRepository {
   whole(): Promise<Repository>;
 }
 
-/** Its table is a file below `cacheDir`, named by the repository's id. */
-export function openCached(store: ObjectStore, unlocked: UnlockedRepository, cacheDir: string, environment: Environment): CachedRepository {
-  mkdirSync(cacheDir, { recursive: true, mode: 0o700 });
-  const table = openSqliteTable(join(cacheDir, `${unlocked.header.id}.sqlite`));
-  const parts = { store, key: unlocked.key, table, environment };
+export interface Caches {
+  /** Folder for tables: a file each, named by the repository's id. */
+  readonly dir: string;
+  /** Nodes of all repositories of the process. */
+  readonly nodes: () => NodeCache;
+}
+
+export function openCached(store: ObjectStore, unlocked: UnlockedRepository, caches: Caches, environment: Environment): CachedRepository {
+  mkdirSync(caches.dir, { recursive: true, mode: 0o700 });
+  const table = openSqliteTable(join(caches.dir, `${unlocked.header.id}.sqlite`));
+  const parts = { store, key: unlocked.key, table, environment, nodes: caches.nodes() };
   const whole = synced<Repository>(parts, () => openRepository(parts));
   return { whole, reader: synced<RepositoryReader>(parts, () => openReader(parts, whole)) };
 }

@@ -14,6 +14,7 @@ import type { Environment } from './environment.ts';
 import { createFollower, type Folding, type Follower } from './follower.ts';
 import { applyEntry, cloneLedger, emptyLedger, judge, type Ledger } from './ledger.ts';
 import type { Location } from './location.ts';
+import { createNodeCaches } from './node-cache.ts';
 import type { Repository, RepositoryParts } from './repository.ts';
 import { cachedLedger } from './table-folding.ts';
 import { createValueReader, type ValueReader } from './value-reader.ts';
@@ -41,7 +42,7 @@ export function openReader(parts: RepositoryParts, openWhole: () => Promise<Repo
     await whole.relook();
   };
   const locate = (fingerprint: Buffer): Location | null => whole?.locate(fingerprint) ?? null;
-  const values = createValueReader({ store, key, locate, refresh: relook });
+  const values = createValueReader({ store, key, locate, refresh: relook, nodes: parts.nodes ?? createNodeCaches()() });
   return { store, key, environment, ...follower, values, readNode: values.readNode, locate, relook };
 }
 

@@ -7,6 +7,7 @@
 import { createChangeStore, type ChangeStore } from './change-io.ts';
 import { createFollower, type FollowerParts } from './follower.ts';
 import type { Location } from './location.ts';
+import { createNodeCaches, type NodeCache } from './node-cache.ts';
 import type { RepositoryReader } from './reader.ts';
 import { createTableFolding } from './table-folding.ts';
 import type { Table } from './table.ts';
@@ -14,6 +15,8 @@ import { createValueReader } from './value-reader.ts';
 
 export interface RepositoryParts extends FollowerParts {
   readonly table: Table;
+  /** Where nodes that were read are remembered; by default in one of its own. */
+  readonly nodes?: NodeCache;
 }
 
 /** A repository that can be written and collected: its table stands where its ledger does. */
@@ -33,7 +36,7 @@ export function openRepository(parts: RepositoryParts): Repository {
   const { table, takeEmptied } = folding;
   const follower = createFollower(parts, folding);
   const locate = (fingerprint: Buffer): Location | null => table.get(fingerprint)?.location ?? null;
-  const values = createValueReader({ store, key, locate, refresh: follower.sync });
+  const values = createValueReader({ store, key, locate, refresh: follower.sync, nodes: parts.nodes ?? createNodeCaches()() });
   return {
     ...{ store, key, table, changes, environment, ...follower, values, locate, takeEmptied },
     readNode: values.readNode,

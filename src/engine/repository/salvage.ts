@@ -13,6 +13,7 @@ import { readDirectory } from './destination.ts';
 import { openLog } from './follower.ts';
 import { applyEntry, emptyLedger, judge, type Ledger } from './ledger.ts';
 import type { Location } from './location.ts';
+import { createNodeCaches } from './node-cache.ts';
 import { createMemoryTable } from './memory-table.ts';
 import { encodePackId, parseClaimObject } from './object-names.ts';
 import type { Repository, RepositoryParts } from './repository.ts';
@@ -33,7 +34,7 @@ export async function openSalvage(parts: RepositoryParts, damage: HoldfastError)
   let indexed: Promise<void> | null = null;
   const relook = (): Promise<void> => (indexed ??= indexPacks(parts, table));
   const locate = (fingerprint: Buffer): Location | null => table.get(fingerprint)?.location ?? null;
-  const values = createValueReader({ store, key, locate, refresh: relook });
+  const values = createValueReader({ store, key, locate, refresh: relook, nodes: parts.nodes ?? createNodeCaches()() });
   return {
     ...{ store, key, table, environment, values, locate, relook, readNode: values.readNode },
     changes: createChangeStore(store, key, environment.random),

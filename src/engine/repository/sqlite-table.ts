@@ -45,7 +45,7 @@ export function openSqliteTable(path: string): SqliteTable {
   // Waiting comes before anything else: several processes may open a new file at once, and its first pragma locks it.
   const db = new DatabaseSync(path, { timeout: BUSY_MS });
   enterWal(db);
-  db.exec('PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8192;');
+  db.exec('PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2048;');
   if (versionOf(db) !== SCHEMA_VERSION) createSchema(db);
   return sqliteTable(db);
 }

@@ -12,8 +12,9 @@ import { openBlob } from '../../ground/sealing/blob.ts';
 import type { SealingKey } from '../../ground/sealing/envelope.ts';
 import type { ObjectStore } from '../../ground/stores/object-store.ts';
 import { fingerprintOf } from '../map/node.ts';
-import type { NodeView, ReadNode } from '../map/walk.ts';
+import type { ReadNode } from '../map/walk.ts';
 import { readLocation, type Location } from './location.ts';
+import type { NodeCache } from './node-cache.ts';
 import { parseNodeBlob } from './nodes.ts';
 import { packNameOf } from './object-names.ts';
 import { packKeyOf } from './pack.ts';
@@ -32,16 +33,12 @@ export interface ValueReaderPort {
   /** The table's answer as of the last sync. */
   locate(fingerprint: Buffer): Location | null;
   refresh(): Promise<unknown>;
+  readonly nodes: NodeCache;
 }
-
-/** Nodes kept: 14 KiB each, so 14 MiB. A walk of a subtree touches 257. */
-const NODES_CACHED = 1024;
 
 const same = (a: Location, b: Location): boolean => a.offset === b.offset && a.pack.equals(b.pack);
 
-export function createValueReader({ store, key, locate, refresh }: ValueReaderPort): ValueReader {
-  const cache = new Map<string, NodeView>();
-
+export function createValueReader({ store, key, locate, refresh, nodes }: ValueReaderPort): ValueReader {
   const readAt = async (fingerprint: Buffer, at: Location): Promise<Buffer | null> => {
     const name = packNameOf(at.pack);
     const stored = await store.get(name, { range: { offset: at.offset, length: at.length } });
@@ -92,19 +89,10 @@ export function createValueReader({ store, key, locate, refresh }: ValueReaderPo
   return {
     relocate,
     async readNode(fingerprint, at, level) {
-      const name = fingerprint.toString('hex');
-      const cached = cache.get(name);
-      if (cached) {
-        cache.delete(name);
-        cache.set(name, cached);
-        return cached;
-      }
+      const cached = nodes.get(fingerprint);
+      if (cached) return cached;
       const view = parseNodeBlob(await read(fingerprint, at === null ? null : readLocation(at, 0)), fingerprint, level);
-      cache.set(name, view);
-      for (const oldest of cache.keys()) {
-        if (cache.size <= NODES_CACHED) break;
-        cache.delete(oldest);
-      }
+      nodes.set(fingerprint, view);
       return view;
     },
     async readExtent(fingerprint, hint) {

@@ -13,6 +13,7 @@ import { repositoryPrefix } from '../../engine/catalog/home.ts';
 import { openCached } from '../../engine/repository/cached.ts';
 import type { Environment } from '../../engine/repository/environment.ts';
 import { openRepositoryFormat } from '../../engine/repository/format.ts';
+import { createNodeCaches } from '../../engine/repository/node-cache.ts';
 import { REPOSITORY_OBJECT } from '../../engine/repository/object-names.ts';
 import type { RepositoryReader } from '../../engine/repository/reader.ts';
 import type { Repository } from '../../engine/repository/repository.ts';
@@ -67,13 +68,14 @@ export async function openRescueStore(options: RescueOptions): Promise<RescueSto
   const store = opening.use(await openStore(url, { name: 'rescue', environment: variables, ...options.access }));
   const cacheDir = await mkdtemp(join(tmpdir(), 'holdfast-rescue-'));
   opening.defer(() => rm(cacheDir, { recursive: true, force: true }));
+  const caches = { dir: cacheDir, nodes: createNodeCaches() };
   const names = options.repository === undefined ? await repositoriesIn(store) : [options.repository];
   const repositories: RescuedRepository[] = [];
   const closed: { name: RepositoryName; error: HoldfastError }[] = [];
   for (const name of names) {
     const inside = within(store, repositoryPrefix(name));
     try {
-      const { reader, whole } = openCached(inside, await openRepositoryFormat(inside, secret), cacheDir, environment);
+      const { reader, whole } = openCached(inside, await openRepositoryFormat(inside, secret), caches, environment);
       repositories.push({ name, whole, repository: await reader() });
     } catch (error) {
       if (!isHoldfastError(error)) throw error;

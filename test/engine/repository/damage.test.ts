@@ -9,11 +9,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { isHoldfastError } from '../../../src/domain/errors.ts';
 import { lineageOf, newSnapshotId, volumeName, type SnapshotId } from '../../../src/domain/ids.ts';
-import { openCached, type CachedRepository } from '../../../src/engine/repository/cached.ts';
+import { openCached, type CachedRepository, type Caches } from '../../../src/engine/repository/cached.ts';
 import { writeCheckpoint } from '../../../src/engine/repository/checkpoint.ts';
 import { collect } from '../../../src/engine/repository/collector.ts';
 import type { Environment } from '../../../src/engine/repository/environment.ts';
 import { ensureRepository, openRepositoryFormat } from '../../../src/engine/repository/format.ts';
+import { createNodeCaches } from '../../../src/engine/repository/node-cache.ts';
 import { hideSnapshot } from '../../../src/engine/repository/pins.ts';
 import type { RepositoryReader } from '../../../src/engine/repository/reader.ts';
 import type { Repository } from '../../../src/engine/repository/repository.ts';
@@ -30,17 +31,17 @@ const environment: Environment = {
 };
 const PASSPHRASE = 'right';
 const folders: string[] = [];
-const coldCache = (): string => {
+const coldCaches = (): Caches => {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-damage-'));
   folders.push(folder);
-  return folder;
+  return { dir: folder, nodes: createNodeCaches() };
 };
 afterAll(() => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
 const openCold = async (store: MemoryStore): Promise<CachedRepository> =>
-  openCached(store, await openRepositoryFormat(store, PASSPHRASE), coldCache(), environment);
+  openCached(store, await openRepositoryFormat(store, PASSPHRASE), coldCaches(), environment);
 
 const open = async (store: MemoryStore): Promise<Repository> => (await openCold(store)).whole();
 
@@ -49,7 +50,7 @@ const pristine = createMemoryStore();
 
 beforeAll(async () => {
   const unlocked = await ensureRepository(pristine, 'v', PASSPHRASE, 0, { random: randomBytes, scryptN: 2 });
-  const repository = await openCached(pristine, unlocked, coldCache(), environment).whole();
+  const repository = await openCached(pristine, unlocked, coldCaches(), environment).whole();
   const lineage = lineageOf(volumeName('v'), 1);
   const content = new Map<number, number>();
   const take = async (edits: Content): Promise<SnapshotId> => {

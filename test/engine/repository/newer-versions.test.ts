@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { lineageOf, newSnapshotId, volumeName } from '../../../src/domain/ids.ts';
 import { decodeNode } from '../../../src/engine/map/node.ts';
+import { createNodeCaches } from '../../../src/engine/repository/node-cache.ts';
 import { openCached, type CachedRepository } from '../../../src/engine/repository/cached.ts';
 import { decodeChangePart, emptyPart, encodeChangePart } from '../../../src/engine/repository/change.ts';
 import { writeCheckpoint } from '../../../src/engine/repository/checkpoint.ts';
@@ -34,7 +35,7 @@ let caches = 0;
 const pristine = createMemoryStore();
 let unlocked: UnlockedRepository;
 const openIn = (store: MemoryStore, opened: UnlockedRepository): CachedRepository =>
-  openCached(store, opened, join(folder, String(caches++)), environment);
+  openCached(store, opened, { dir: join(folder, String(caches++)), nodes: createNodeCaches() }, environment);
 
 beforeAll(async () => {
   unlocked = await ensureRepository(pristine, 'v', 'right', 0, { random: randomBytes, scryptN: 2 });

@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import { randomBytes } from 'node:crypto';
 import { storeName, volumeName } from '../src/domain/ids.ts';
 import { planDelete } from '../src/systems/lifecycle/deletion.ts';
-import { openInstallation, type Installation } from './installation.ts';
+import { openInstallation, settleDisk, type Installation } from './installation.ts';
 import { anotherOfLineage, buildLineage, buildWideRepository } from './large-repositories.ts';
 import { findPeers, type Peer } from './peers.ts';
 import { ext4Image, rowsImage } from './pipeline-images.ts';
@@ -35,6 +35,7 @@ interface Row {
 const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN;
 const round = (n: number): number => Math.round(n * 1000) / 1000;
 const seconds = (work: () => void): number => {
+  settleDisk();
   const begun = performance.now();
   work();
   return (performance.now() - begun) / 1000;
@@ -90,7 +91,7 @@ export async function runVolumesBench(args: readonly string[]): Promise<void> {
   const rounds = Number(values.rounds);
   const only = new Set(values.only.split(','));
   if (only.has('first')) await firstCaptures(installation, images, peers, rounds, add);
-  if (only.has('later')) await later(installation, images.a, peers, add);
+  if (only.has('later')) await later(installation, images.a, peers, rounds, add);
   if (only.has('delete')) await deletions(installation, peers, Number(values.generations), add);
   if (only.has('memory')) await memory(installation, add);
   const results = {
@@ -120,6 +121,20 @@ export async function runVolumesBench(args: readonly string[]): Promise<void> {
 }
 
 type Add = (row: Row) => void;
+
+/** Times of one step by who took it, `ours` among them; a row has their medians. */
+class Timings {
+  readonly #times = new Map<string, number[]>();
+
+  add(who: string, time: number): void {
+    this.#times.set(who, [...(this.#times.get(who) ?? []), time]);
+  }
+
+  row(): Pick<Row, 'ours' | 'peers'> {
+    const { ours = NaN, ...peers } = Object.fromEntries([...this.#times].map(([who, times]) => [who, median(times)]));
+    return { ours, peers };
+  }
+}
 
 const peerTimes = (peers: readonly Peer[], work: (peer: Peer) => number): Record<string, number> =>
   Object.fromEntries(peers.map((peer) => [peer.name, work(peer)]));
@@ -170,7 +185,7 @@ async function firstCaptures(
   add({ step: 'peak memory of the node, 4 GiB volume, three stores', unit: 'MiB', ours: installation.nodePeakMib(), peers: {} });
 }
 
-async function later(installation: Installation, original: string, peers: readonly Peer[], add: Add): Promise<void> {
+async function later(installation: Installation, original: string, peers: readonly Peer[], rounds: number, add: Add): Promise<void> {
   const image = path.join(installation.folder, 'a.img');
   // With its holes: node's own copy would fill them, and both sides would read 1.4 GiB of zeros that no volume has.
   execFileSync('cp', ['--sparse=auto', '--reflink=never', original, image]);
@@ -188,47 +203,51 @@ async function later(installation: Installation, original: string, peers: readon
     since = timed.result.snapshot;
     return timed;
   };
-  const ranges = changeShare(image, 0.01, 1);
-  warm(image);
-  const theirs = peerTimes(peers, (peer) => seconds(() => peer.capture(repositoryOf(installation, peer, 'later'), image, 'g1')));
-  const withHint = await hinted(ranges);
-  add({
-    step: '1 % changed, with a hint',
-    unit: 's',
-    ours: withHint.seconds,
-    peers: theirs,
-    note: `${Math.round(withHint.result.readBytes / MIB)} MiB read`,
-  });
-  changeShare(image, 0.01, 2);
-  const without = await installation.run('captureSnapshot', { volume: 'later' });
-  since = without.result.snapshot;
-  const again = peerTimes(peers, (peer) => seconds(() => peer.capture(repositoryOf(installation, peer, 'later'), image, 'g2')));
-  add({ step: '1 % changed, no hint', unit: 's', ours: without.seconds, peers: again });
-  const nothing = await hinted('');
-  const idle = peerTimes(peers, (peer) => seconds(() => peer.capture(repositoryOf(installation, peer, 'later'), image, 'g3')));
-  add({ step: 'nothing changed, with a hint', unit: 's', ours: nothing.seconds, peers: idle });
+  const withHint = new Timings();
+  const without = new Timings();
+  const nothing = new Timings();
+  let hintedBytes = 0;
+  for (let i = 0; i < rounds; i++) {
+    const byPeers = (to: Timings, generation: string): void => {
+      for (const peer of peers)
+        to.add(
+          peer.name,
+          seconds(() => peer.capture(repositoryOf(installation, peer, 'later'), image, `${generation}${i}`)),
+        );
+    };
+    const ranges = changeShare(image, 0.01, 2 * i + 1);
+    warm(image);
+    byPeers(withHint, 'hint');
+    const timed = await hinted(ranges);
+    withHint.add('ours', timed.seconds);
+    hintedBytes = timed.result.readBytes;
+    changeShare(image, 0.01, 2 * i + 2);
+    const compared = await installation.run('captureSnapshot', { volume: 'later' });
+    without.add('ours', compared.seconds);
+    since = compared.result.snapshot;
+    byPeers(without, 'compare');
+    nothing.add('ours', (await hinted('')).seconds);
+    byPeers(nothing, 'nothing');
+  }
+  add({ step: '1 % changed, with a hint', unit: 's', ...withHint.row(), note: `${Math.round(hintedBytes / MIB)} MiB read` });
+  add({ step: '1 % changed, no hint', unit: 's', ...without.row() });
+  add({ step: 'nothing changed, with a hint', unit: 's', ...nothing.row() });
   const target = path.join(installation.folder, 'restored.img');
-  const restored: number[] = [];
-  const restoredBy = new Map<string, number[]>();
-  for (let i = 0; i < 3; i++) {
+  const restored = new Timings();
+  for (let i = 0; i < rounds; i++) {
     drop(target);
-    restored.push((await installation.run('restoreVolume', { volume: 'later', store: 'one', target, host: 'bench' })).seconds);
+    restored.add('ours', (await installation.run('restoreVolume', { volume: 'later', store: 'one', target, host: 'bench' })).seconds);
     for (const peer of peers) {
       const folder = path.join(installation.folder, 'restored');
-      restoredBy.set(peer.name, [
-        ...(restoredBy.get(peer.name) ?? []),
+      restored.add(
+        peer.name,
         seconds(() => peer.restore(repositoryOf(installation, peer, 'later'), folder)),
-      ]);
+      );
       drop(folder);
     }
   }
   execFileSync('cmp', [image, target]);
-  add({
-    step: 'restore of a',
-    unit: 's',
-    ours: median(restored),
-    peers: Object.fromEntries([...restoredBy].map(([name, times]) => [name, median(times)])),
-  });
+  add({ step: 'restore of a', unit: 's', ...restored.row() });
   const verified = await installation.run('verifyStore', { volume: 'later', store: 'one', depth: 'all' });
   const checked = peerTimes(peers, (peer) => seconds(() => peer.check(repositoryOf(installation, peer, 'later'))));
   add({

@@ -13,6 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
 import { repositoryName, storeName, volumeName } from '../src/domain/ids.ts';
 import { QUEUE, type JobInputs, type JobKind, type JobResults } from '../src/domain/jobs.ts';
+import { WORKER_FLAGS } from '../src/faces/cli/worker-entry.ts';
 import { openHome, type Home } from '../src/engine/catalog/home.ts';
 import { initialiseFileStore } from '../src/ground/stores/file-root.ts';
 import { readStackEnvironment } from '../src/faces/stack/environment.ts';
@@ -47,7 +48,6 @@ const HOST = 'bench';
 /** Before a clock starts: nobody pays for what somebody else has left to be written. */
 export const settleDisk = (): void => void execFileSync('sync');
 
-const WORKER_FLAGS = (process.env['HOLDFAST_BENCH_NODE_FLAGS'] ?? '--max-semi-space-size=4').split(' ');
 const node = createRequire(import.meta.url)
   .resolve('../package.json')
   .replace('package.json', 'node_modules/.bin/node');

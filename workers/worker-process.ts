@@ -15,6 +15,7 @@ import { hostQueue, QUEUE, QUEUE_DATA } from '../src/domain/jobs.ts';
 import { openHome, type Home } from '../src/engine/catalog/home.ts';
 import type { Environment } from '../src/engine/repository/environment.ts';
 import { readConfiguration, type Configuration, type Variables } from '../src/ground/configuration/configuration.ts';
+import { tightenAllocator } from '../src/ground/libc/allocator.ts';
 import { serveMetrics } from '../src/ground/metrics/metrics-server.ts';
 import { createMetricsRegistry } from '../src/ground/metrics/registry.ts';
 import { createStoreMetrics } from '../src/ground/stores/measured.ts';
@@ -31,6 +32,7 @@ const GRACE_MS = 5000;
 
 /** Runs until SIGINT or SIGTERM. */
 export async function runWorkerProcess(role: Role, variables: Variables): Promise<void> {
+  tightenAllocator();
   const configuration = readConfiguration(variables);
   const log = pino({ name: `holdfast-${role}`, level: variables['HOLDFAST_LOG_LEVEL'] ?? 'info' }, pino.destination(2));
   Runtime.install({ logger: quietLogger(log), shutdownSignals: [] });

@@ -26,7 +26,7 @@ import type { ChangeRef } from './entries.ts';
 
 /** Parts of one change kept in memory while it is folded; 8 x 5 MB for full subtrees. */
 const PARTS_IN_MEMORY = 8;
-/** Parts just written, which the fold of their own record need not fetch again. */
+/** Parts just written, up to 5 MB each: their commit and the fold of their record need not fetch them, and then they are let go. */
 const RECENT_PARTS = 16;
 
 export interface ChangeStore {
@@ -77,6 +77,7 @@ export function createChangeStore(store: ObjectStore, key: SealingKey, random: (
 
     async fetch(root) {
       const rootPlain = await fetchPlain(root);
+      recent.delete(root.name);
       if (rootPlain === null) return null;
       const refs = decodeChangePart(rootPlain, root.name).parts;
       const spill = refs.length > PARTS_IN_MEMORY ? mkdtempSync(join(tmpdir(), 'holdfast-change-')) : null;
@@ -87,6 +88,7 @@ export function createChangeStore(store: ObjectStore, key: SealingKey, random: (
       try {
         for (const [i, ref] of refs.entries()) {
           const plain = await fetchPlain(ref);
+          recent.delete(ref.name);
           if (plain === null) {
             close();
             return null;

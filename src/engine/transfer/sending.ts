@@ -3,12 +3,12 @@
  *
  * A job's memory is reserved before anything starts: slots of 4 MiB, and (lanes + flights) packs a destination. Lanes
  * follow the threads. Where the buffers of the process do not reach for packs of 16 MiB, packs are smaller, down to
- * PACK_BYTES_LEAST, and below that there are fewer lanes. With two threads (144 MiB of buffers, 13 MiB of them slots):
+ * PACK_BYTES_LEAST, and below that there are fewer lanes. With two threads (120 MiB of buffers, 13 MiB of them slots):
  *
  *     destinations   lanes + flights   pack bytes   packs in all
  *     1              2 + 2             16 MiB        64 MiB
- *     3              2 + 2             10 MiB       120 MiB
- *     8              1 + 1              8 MiB       128 MiB
+ *     3              2 + 2              8 MiB        96 MiB
+ *     8              1 + 1              6 MiB        96 MiB
  *
  * However it ends, nothing is left running when the call returns: batches have ended, puts have ended, buffers are free.
  */
@@ -37,7 +37,7 @@ export interface SendingDeps {
 }
 
 /** The least that a pack's buffer is made for the sake of memory. */
-const PACK_BYTES_LEAST = 8 * MIB;
+const PACK_BYTES_LEAST = 6 * MIB;
 
 export function laneCounts(destinations: number, threads: number, packBytesInAll: number): LaneCounts {
   for (let lanes = threads; ; lanes--) {

@@ -5,9 +5,15 @@ import { fileURLToPath } from 'node:url';
 export const WORKER_ROLES = ['controller', 'node'] as const;
 export type WorkerRole = (typeof WORKER_ROLES)[number];
 
-/** Arguments of `process.execPath`. A small nursery costs a worker nothing that shows, and saves it up to 100 MiB. */
+/**
+ * For V8. A small nursery costs a worker nothing that shows and saves it up to 100 MiB; a heap that may grow by a third before
+ * it is collected, and not by its own size again, saves 15 MiB more.
+ */
+export const WORKER_FLAGS: readonly string[] = ['--max-semi-space-size=4', '--heap-growing-percent=30'];
+
+/** Arguments of `process.execPath`. */
 export const workerArguments = (role: WorkerRole): readonly string[] => [
   '--disable-warning=ExperimentalWarning',
-  '--max-semi-space-size=4',
+  ...WORKER_FLAGS,
   fileURLToPath(new URL(`../../../workers/${role}${path.extname(import.meta.url)}`, import.meta.url)),
 ];

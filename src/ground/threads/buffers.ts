@@ -7,7 +7,8 @@
  *
  * Buffers are kept, not dropped, and come in two sizes only (slots and packs), so that there are never more than the largest
  * jobs held of each: touching fresh memory costs a quarter of the speed of copying into used memory, and
- * nothing tells the garbage collector how much hangs on a SharedArrayBuffer.
+ * nothing tells the garbage collector how much hangs on a SharedArrayBuffer. The one that was made first is taken first: a job
+ * that fills few buffers to their end always fills the same ones, and the others hold what a job of many has touched.
  *
  * They begin at a page, so that a store on a disk can write them past the page cache (stores/file-temp.ts).
  */
@@ -44,7 +45,9 @@ function pageAligned(bytes: number): SharedArrayBuffer {
 
 export class BufferPool {
   readonly capacityBytes: number;
-  readonly #free = new Map<number, SharedArrayBuffer[]>();
+  /** By size, in the order of making. */
+  readonly #made = new Map<number, SharedArrayBuffer[]>();
+  readonly #inUse = new Set<SharedArrayBuffer>();
   readonly #waiting: Waiting[] = [];
   #reservedBytes = 0;
   #allocatedBytes = 0;
@@ -75,12 +78,12 @@ export class BufferPool {
         return buffer;
       },
       give: (buffer) => {
-        if (out.delete(buffer)) this.#free.get(buffer.byteLength)?.push(buffer);
+        if (out.delete(buffer)) this.#inUse.delete(buffer);
       },
       [Symbol.dispose]: () => {
         if (!open) return;
         open = false;
-        for (const buffer of out) this.#free.get(buffer.byteLength)?.push(buffer);
+        for (const buffer of out) this.#inUse.delete(buffer);
         this.#reservedBytes -= bytes;
         this.#admitNext();
       },
@@ -93,12 +96,18 @@ export class BufferPool {
 
   #take(atLeastBytes: number): SharedArrayBuffer {
     const bytes = Math.ceil(atLeastBytes / WASM_PAGE_BYTES) * WASM_PAGE_BYTES;
-    const free = this.#free.get(bytes) ?? [];
-    this.#free.set(bytes, free);
-    const kept = free.pop();
-    if (kept !== undefined) return kept;
+    const made = this.#made.get(bytes) ?? [];
+    this.#made.set(bytes, made);
+    const buffer = made.find((one) => !this.#inUse.has(one)) ?? this.#make(bytes, made);
+    this.#inUse.add(buffer);
+    return buffer;
+  }
+
+  #make(bytes: number, made: SharedArrayBuffer[]): SharedArrayBuffer {
     this.#allocatedBytes += bytes;
-    return pageAligned(bytes);
+    const buffer = pageAligned(bytes);
+    made.push(buffer);
+    return buffer;
   }
 
   #turn(bytes: number, signal?: AbortSignal): Promise<void> {

@@ -15,10 +15,10 @@ import { BufferPool } from './buffers.ts';
 import type { TaskName, TaskOutcome, Tasks } from './tasks.ts';
 
 /**
- * Shared buffers of all jobs of a process, by the thread: 144 MiB on two. With 100 to 160 MiB for Node and Temporal, some
+ * Shared buffers of all jobs of a process, by the thread: 120 MiB on two. With 100 to 160 MiB for Node and Temporal, some
  * 30 MiB a thread and the main thread's heap, a worker on two cores stays under 512 MiB.
  */
-export const BUFFER_BYTES_PER_THREAD = 72 * MIB;
+export const BUFFER_BYTES_PER_THREAD = 60 * MIB;
 
 /** A task makes some hundred small objects and no large one; a small nursery keeps a thread's heap from growing to 40 MiB. */
 const THREAD_YOUNG_MIB = 6;

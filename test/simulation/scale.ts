@@ -39,6 +39,6 @@ export const SMALL_SCALE: readonly Patch[] = [
   { file: 'src/engine/repository/change-io.ts', find: 'const RECENT_PARTS = 16;', replace: 'const RECENT_PARTS = 2;' },
   // Spilling to a temporary folder is left to the unit tests: it is file I/O, which is no part of a run.
   { file: 'src/engine/repository/change-io.ts', find: 'const PARTS_IN_MEMORY = 8;', replace: 'const PARTS_IN_MEMORY = 1000;' },
-  { file: 'src/engine/repository/value-reader.ts', find: 'const NODES_CACHED = 1024;', replace: 'const NODES_CACHED = 8;' },
+  { file: 'src/engine/repository/node-cache.ts', find: 'const NODES_MAX = 1024;', replace: 'const NODES_MAX = 8;' },
   { file: 'src/engine/repository/destination.ts', find: 'NODE_PACK_BYTES + 64 * 1024', replace: 'NODE_PACK_BYTES + 1024' },
 ];

@@ -63,7 +63,7 @@ export async function examine(world: World, script: Script, expectations: Expect
       restores++;
     }
     await demandEmptied(repository, name);
-    const bodies = world.bodiesUnderWay(name);
+    const bodies = world.bodiesOfTheDead(name);
     if (bodies.length > 0) throw new Error(`${name}: bodies of killed processes are left: ${bodies.join(', ')}`);
   }
   return { restores, objects };

@@ -28,11 +28,20 @@ export interface World extends AsyncDisposable {
   prepare(step: Step): void;
   /** A home of this process's own; `cold`: with a cache that knows nothing. */
   openHome(cacheDir: string): Promise<Home>;
-  /** Files of a folder store that were on their way in; of a dead process none is left once another one has written. */
-  bodiesUnderWay(store: StoreName): readonly string[];
+  /** Files of a folder store that were on their way in by processes that are dead: none is left once another one has written. */
+  bodiesOfTheDead(store: StoreName): readonly string[];
   /** The server under the stores dies and comes back: the S3 server is killed, or a folder is moved away for a while. */
   strike(): Promise<void>;
 }
+
+const isDead = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch {
+    return true;
+  }
+};
 
 const CHEAP = { random: randomBytes, scryptN: 2 };
 const AWAY_MS = 300;
@@ -77,7 +86,10 @@ export async function makeWorld(script: Script, server: FaultServer | null): Pro
     variables,
     openHome,
     prepare: ({ sizeBytes, writes }) => writeExtents(image, sizeBytes, script.extentBytes, writes),
-    bodiesUnderWay: (store) => (existsSync(folderOf(store)) ? readdirSync(path.join(folderOf(store), TEMP_FOLDER)) : []),
+    bodiesOfTheDead: (store) =>
+      existsSync(folderOf(store))
+        ? readdirSync(path.join(folderOf(store), TEMP_FOLDER)).filter((body) => isDead(Number(body.split('.')[1])))
+        : [],
     async strike() {
       if (server !== null && script.stores.some(({ kind }) => kind === 's3')) return server.strike();
       const first = script.stores.find(({ kind }) => kind === 'file');

@@ -24,6 +24,8 @@ const DIRECT_MIN_BYTES = 1024 * 1024;
 /** What O_DIRECT asks lengths to be a multiple of, on any disk. */
 const BLOCK_BYTES = 4096;
 
+/** Bodies astray that a process remembers; more of them are removed once it has ended. */
+const ASTRAY_MAX = 64;
 const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
 
 export interface TempFiles {
@@ -37,6 +39,8 @@ export function createTempFiles(root: string, sync: boolean): TempFiles {
   const host = hostname().replaceAll(/[^A-Za-z0-9-]/g, '-') || 'host';
   const writer = `${host}.${process.pid}.${randomBytes(6).toString('hex')}`;
   let count = 0;
+  /** Bodies that failed and were not where they had been written: the root was away, and comes back with them. */
+  const astray = new Set<string>();
 
   const openNew = async (path: string) => {
     try {
@@ -52,6 +56,7 @@ export function createTempFiles(root: string, sync: boolean): TempFiles {
     async write(bytes, signal) {
       const path = join(folder, `${writer}.${count++}`);
       const file = await openNew(path);
+      for (const lost of astray) await removeTemp(lost).finally(() => astray.delete(lost));
       try {
         try {
           const direct = bytes.byteLength < DIRECT_MIN_BYTES ? 0 : bytes.byteLength - (bytes.byteLength % BLOCK_BYTES);
@@ -64,7 +69,7 @@ export function createTempFiles(root: string, sync: boolean): TempFiles {
         signal?.throwIfAborted();
         return path;
       } catch (error) {
-        await removeTemp(path);
+        if (!(await removeTemp(path)) && astray.size < ASTRAY_MAX) astray.add(path);
         throw error;
       }
     },
@@ -103,11 +108,14 @@ async function writeDirect(path: string, bytes: Uint8Array, signal: AbortSignal 
   }
 }
 
-export async function removeTemp(path: string): Promise<void> {
+/** False: it is not there. */
+export async function removeTemp(path: string): Promise<boolean> {
   try {
     await unlink(path);
+    return true;
   } catch (error) {
-    if (!hasErrno(error, 'ENOENT')) throw error;
+    if (hasErrno(error, 'ENOENT')) return false;
+    throw error;
   }
 }
 

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { fileStoreError } from '../../../src/ground/stores/file-errors.ts';
 import { createFileStore } from '../../../src/ground/stores/file-store.ts';
+import { createTempFiles } from '../../../src/ground/stores/file-temp.ts';
 import type { ObjectStore } from '../../../src/ground/stores/object-store.ts';
 import { BufferPool } from '../../../src/ground/threads/buffers.ts';
 
@@ -225,4 +226,19 @@ describe('a large body', () => {
       }
     },
   );
+});
+
+test('a body that failed while its root was away is gone after the next one', async () => {
+  const temps = createTempFiles(root, false);
+  const stop = new AbortController();
+  const lost = temps.write(Buffer.alloc(256 * 1024 * 1024, 1), stop.signal);
+  const underWay = (): Promise<string[]> => readdir(join(root, '.tmp'));
+  while ((await underWay()).length === 0);
+  await rename(root, `${root}.away`);
+  stop.abort(new Error('stopped'));
+  await expect(lost).rejects.toThrow('stopped');
+  await rename(`${root}.away`, root);
+  expect(await underWay()).toHaveLength(1);
+  const next = await temps.write(Buffer.from('next'), undefined);
+  expect((await underWay()).map((name) => join(root, '.tmp', name))).toEqual([next]);
 });

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from '@jest/globals';
@@ -14,7 +14,7 @@ import { pinSnapshot, renewPin, unpin } from '../../src/engine/repository/pins.t
 import { openStore } from '../../src/ground/stores/open-store.ts';
 import { within } from '../../src/ground/stores/within.ts';
 import { Threads } from '../../src/ground/threads/threads.ts';
-import { beginRestore } from '../../src/systems/lifecycle/restoration.ts';
+import { beginRestore, restorePart } from '../../src/systems/lifecycle/restoration.ts';
 import { collectGarbage } from '../../src/systems/lifecycle/deletion.ts';
 import { captureVolume, shipCapture } from './capture-volume.ts';
 import { digestOfImage, writeExtents } from './image.ts';
@@ -149,3 +149,25 @@ const storeOf = async ({ home }: Installation) => {
   if (store === undefined) throw new Error('no store');
   return store;
 };
+
+test('a restore whose target is cut under it, by a try that was taken for dead, writes what is missing and is proven', async () => {
+  const { installation, threads, captured } = await captureThree();
+  await using _ = installation;
+  await using __ = threads;
+  const reader = await installation.home.reader(storeName('store'), repositoryName(VOLUME));
+  const target = path.join(installation.folder, 'cut.img');
+  const { snapshot, digest } = captured[2]!;
+  const begun = await beginRestore(reader, { volume: VOLUME, snapshot, target, mode: 'create', owner: 'test', again: false });
+  let cut = false;
+  await restorePart(reader, 'store', snapshot, target, 0, false, {
+    pin: begun.pin,
+    threads,
+    progress(event) {
+      if (event.kind !== 'written' || cut) return;
+      cut = true;
+      truncateSync(target, 0);
+      truncateSync(target, SIZE);
+    },
+  });
+  expect([cut, digestOfImage(target)]).toEqual([true, digest]);
+});

@@ -96,7 +96,8 @@ async function prepare(path: string, handle: FileHandle, created: boolean, optio
     return false;
   }
   const fresh = created || options.existing === 'replace' || stats.size === 0;
-  if (fresh) await handle.truncate(0);
+  // Only what is there: of two tries at once the second must not cut what the first has begun to write.
+  if (fresh && stats.size > 0) await handle.truncate(0);
   await handle.truncate(options.sizeBytes);
   return fresh;
 }

@@ -6,7 +6,7 @@
  *                    is read again and held against the map
  *     endRestore     make it durable, lift the pin
  */
-import { HoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import type { SnapshotId, VolumeName } from '../../domain/ids.ts';
 import { PIN_MS_DEFAULT } from '../../domain/limits.ts';
 import type { Snapshot } from '../../engine/repository/ledger.ts';
@@ -15,7 +15,7 @@ import type { RepositoryReader } from '../../engine/repository/reader.ts';
 import { findSnapshot, newestVisible, subtreeCount, transferReader, valuesOf } from '../../engine/repository/transfer-reader.ts';
 import type { OnProgress } from '../../engine/transfer/progress.ts';
 import { openRestoreTarget, type ExistingTarget } from '../../engine/transfer/restore-target.ts';
-import { proveSubtree, restoreSubtree } from '../../engine/transfer/restore.ts';
+import { proveSubtree, restoreSubtree, type RestoreResult } from '../../engine/transfer/restore.ts';
 import type { Threads } from '../../ground/threads/threads.ts';
 
 export type RestoreMode = 'create' | 'overwrite' | 'differences';
@@ -96,23 +96,25 @@ export async function restorePart(
   const snapshot = repository.ledger().snapshots.get(snapshotId);
   if (!snapshot) throw new HoldfastError('SNAPSHOT_GONE', `snapshot ${snapshotId} was reclaimed`, { snapshot: snapshotId });
   await using opened = await openRestoreTarget(target, { sizeBytes: snapshot.sizeBytes, existing: 'keep' });
-  const result = await restoreSubtree({
-    values: valuesOf(repository, snapshot, subtree),
-    reader: transferReader(repository, store),
-    target: compare ? opened : { ...opened, fresh: true, clear: (o, n) => opened.clear(o, n), sync: () => opened.sync() },
-    extentBytes: snapshot.extentBytes,
-    subtree,
-    write: 'differences',
-    ...options,
-  });
+  const { extentBytes } = snapshot;
+  const write = (fresh: boolean): Promise<RestoreResult> =>
+    restoreSubtree({
+      values: valuesOf(repository, snapshot, subtree),
+      reader: transferReader(repository, store),
+      target: fresh ? { ...opened, fresh, clear: (o, n) => opened.clear(o, n), sync: () => opened.sync() } : opened,
+      ...{ extentBytes, subtree, write: 'differences', ...options },
+    });
   // What a reader of the target will see, held against the map: the last word on the root (docs/guarantees.md).
-  await proveSubtree({
-    values: valuesOf(repository, snapshot, subtree),
-    target: opened,
-    extentBytes: snapshot.extentBytes,
-    subtree,
-    ...options,
-  });
+  const prove = () => proveSubtree({ values: valuesOf(repository, snapshot, subtree), target: opened, extentBytes, subtree, ...options });
+  const result = await write(!compare);
+  try {
+    await prove();
+  } catch (error) {
+    if (!isHoldfastError(error, 'PROOF_FAILED')) throw error;
+    // A try that was taken for dead may have cut the target under this one. What differs is written once more; twice is damage.
+    await write(false);
+    await prove();
+  }
   return { subtree, extents: result.extents, readBytes: result.gotBytes, writtenBytes: result.writtenBytes };
 }
 

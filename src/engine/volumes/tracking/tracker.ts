@@ -95,8 +95,6 @@ class FileTracker implements Tracker {
   #durable: ExtentSet;
   /** Regions of the newest generation whose bits wait to be written. */
   readonly #pending = new Set<number>();
-  /** Generations that took in a neighbour: written before the header that drops that one. */
-  readonly #merged = new Set<Generation>();
   #freezes = 0;
   #freezesDurable = 0;
   #running: Promise<void> | null = null;
@@ -143,7 +141,8 @@ class FileTracker implements Tracker {
   }
 
   async freeze(snapshot: string): Promise<void> {
-    if (this.#generations.length >= this.#generationsMax) this.#mergeOldest();
+    // The oldest snapshot is answered for no more. Its slot is written again only under a header that does not name it.
+    if (this.#generations.length >= this.#generationsMax) this.#generations.shift();
     const used = new Set(this.#generations.map(({ slot }) => slot));
     const slot = [...Array(GENERATIONS_MAX).keys()].find((one) => !used.has(one));
     if (slot === undefined) throw new Error('there are fewer generations than slots');
@@ -180,17 +179,6 @@ class FileTracker implements Tracker {
     return newest;
   }
 
-  /** The second oldest goes into the oldest; who asks since the second is answered no more. */
-  #mergeOldest(): void {
-    const [oldest, second] = this.#generations;
-    if (oldest === undefined || second === undefined) return;
-    oldest.extents.addAll(second.extents);
-    oldest.regions.addAll(second.regions);
-    this.#generations.splice(1, 1);
-    this.#merged.delete(second);
-    this.#merged.add(oldest);
-  }
-
   /** Resolves after one more step of the writer has ended. */
   #next(): Promise<void> {
     if (this.#failure !== null) return Promise.reject(this.#failure);
@@ -203,7 +191,7 @@ class FileTracker implements Tracker {
     return this.#running;
   }
 
-  /** One thing that is due, made durable: merged slots and the header of a freeze, or bits. Never both: bits follow their header. */
+  /** One thing that is due, made durable: the header of a freeze, or bits. Never both: bits follow their header. */
   async #step(): Promise<void> {
     // What comes in this turn goes with it.
     await Promise.resolve();
@@ -223,10 +211,6 @@ class FileTracker implements Tracker {
   async #writeFreeze(): Promise<void> {
     const freezes = this.#freezes;
     const generations = this.#generations.map((one) => headerOf(one));
-    const merged = [...this.#merged];
-    this.#merged.clear();
-    for (const one of merged) await this.#file.writeRegions(headerOf(one), one.regions, [...Array(one.regions.count).keys()]);
-    if (merged.length > 0) await this.#file.sync();
     await this.#writeHeader({ clean: false, stamp: null, generations });
     this.#freezesDurable = freezes;
   }

@@ -29,8 +29,8 @@ export interface Tracker {
   touch(from: number, to: number): Promise<void> | null;
   /** Ends the generation, at once; what is touched from now on changed since `snapshot`. Resolves when that is durable. */
   freeze(snapshot: string): Promise<void>;
-  /** What changed since the freeze of a snapshot; null: not known. */
-  changedSince(snapshot: string): ExtentSet | null;
+  /** What changed since the freeze of a snapshot, until that of a later one or (null) until now; null: not known. */
+  changedSince(snapshot: string, until: string | null): ExtentSet | null;
   /** Snapshots that it can answer for, oldest first. */
   snapshots(): readonly string[];
   /** A clean stop. The volume has been synced, nothing is touched any more; `stamp` says what its file looks like. */
@@ -153,11 +153,13 @@ class FileTracker implements Tracker {
     while (this.#freezesDurable < wanted) await this.#next();
   }
 
-  changedSince(snapshot: string): ExtentSet | null {
-    const from = this.#generations.findIndex(({ since }) => since === snapshot);
-    if (from < 0) return null;
+  changedSince(snapshot: string, until: string | null): ExtentSet | null {
+    const place = (id: string): number => this.#generations.findIndex(({ since }) => since === id);
+    const from = place(snapshot);
+    const to = until === null ? this.#generations.length : place(until);
+    if (from < 0 || to < 0) return null;
     const union = new ExtentSet(extentsOf(this.#volume));
-    for (const { extents } of this.#generations.slice(from)) union.addAll(extents);
+    for (const { extents } of this.#generations.slice(from, to)) union.addAll(extents);
     return union;
   }
 

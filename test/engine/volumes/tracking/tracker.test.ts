@@ -127,7 +127,7 @@ async function live(tracker: Tracker, ops: readonly Op[], frozen: Frozen[], next
 
 function check(tracker: Tracker, frozen: readonly Frozen[]): void {
   for (const { id, truth, exact } of frozen) {
-    const told = tracker.changedSince(id);
+    const told = tracker.changedSince(id, null);
     if (told === null) continue;
     for (let extent = 0; extent < EXTENTS; extent++)
       if (truth.has(extent) && !told.has(extent)) throw new Error(`extent ${extent} changed since ${id} and is not told`);
@@ -196,8 +196,8 @@ test('a freeze that resolved is answered for after a crash', async () => {
     VOLUME,
     null,
   );
-  expect(after.changedSince('s1')?.has(700)).toBe(true);
-  expect(after.changedSince('s1')?.has(0)).toBe(false);
+  expect(after.changedSince('s1', null)?.has(700)).toBe(true);
+  expect(after.changedSince('s1', null)?.has(0)).toBe(false);
 });
 
 test('a file that somebody else has written to, another volume, a rotten header: nothing is known', async () => {
@@ -225,5 +225,5 @@ test('a sector that does not check counts whole', async () => {
   // The slot of the second generation.
   torn[2 * 4096 + 512 + 100]! ^= 1;
   const after = await openTracker(new DyingFile(torn, 1_000_000), VOLUME, null);
-  expect(after.changedSince('s1')?.hasRange(0, EXTENTS)).toBe(true);
+  expect(after.changedSince('s1', null)?.hasRange(0, EXTENTS)).toBe(true);
 });

@@ -1,0 +1,118 @@
+/**
+ * The file or block device that holds a volume's bytes, as a server uses it: through the page cache, so that all
+ * connections see one state, and one sync covers them.
+ *
+ * Writes are made in the turn in which they are asked for: into the page cache that costs less than waiting, and it gives
+ * every write its place among freezes.
+ */
+import { fdatasync, readSync, writevSync } from 'node:fs';
+import { open, unlink, type FileHandle } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { cachedReads, type CachedRead } from '../../ground/libc/cached-read.ts';
+import { dataRanges, punchHole } from '../../ground/libc/libc.ts';
+import { NbdError, type StatusRun } from './nbd/export.ts';
+import { ERRNO, STATE } from './nbd/protocol.ts';
+
+const ZEROS = Buffer.alloc(1024 * 1024);
+const sync = promisify(fdatasync);
+
+export class VolumeFile implements AsyncDisposable {
+  readonly #file: FileHandle;
+  /** Fills a buffer from the page cache; false where that does not hold all of it. */
+  readonly readCached: CachedRead;
+
+  private constructor(file: FileHandle) {
+    this.#file = file;
+    this.readCached = cachedReads(file.fd);
+  }
+
+  static async open(path: string, flags: 'r' | 'r+'): Promise<VolumeFile> {
+    return new VolumeFile(await open(path, flags));
+  }
+
+  /** A sparse file of so many zeros, gone from its folder at once. */
+  static async createUnnamed(path: string, sizeBytes: number): Promise<VolumeFile> {
+    const file = await open(path, 'wx+', 0o600);
+    await unlink(path);
+    await file.truncate(sizeBytes);
+    return new VolumeFile(file);
+  }
+
+  async read(into: Buffer, offset: number): Promise<void> {
+    for (let done = 0; done < into.length;) {
+      const { bytesRead } = await this.#file.read(into, done, into.length - done, offset + done);
+      if (bytesRead === 0) throw new NbdError(ERRNO.EIO, 'the file has become shorter');
+      done += bytesRead;
+    }
+  }
+
+  /** Waits for the disk, where it has to, with the whole thread. */
+  readNow(into: Buffer, offset: number): void {
+    for (let done = 0; done < into.length;) {
+      const got = readSync(this.#file.fd, into, done, into.length - done, offset + done);
+      if (got === 0) throw new NbdError(ERRNO.EIO, 'the file has become shorter');
+      done += got;
+    }
+  }
+
+  write(parts: readonly Buffer[], offset: number): void {
+    let rest = parts;
+    for (let at = offset; rest.length > 0;) {
+      const written = writevSync(this.#file.fd, rest, at);
+      at += written;
+      rest = leftOf(rest, written);
+    }
+  }
+
+  /** Zeros from here on; a hole where it may be one and can. */
+  zero(offset: number, length: number, mayPunch: boolean): void {
+    if (mayPunch && punchHole(this.#file.fd, offset, length)) return;
+    for (let at = offset; at < offset + length; at += ZEROS.length)
+      this.write([ZEROS.subarray(0, Math.min(ZEROS.length, offset + length - at))], at);
+  }
+
+  /** Where no hole can be made, nothing is done. */
+  trim(offset: number, length: number): void {
+    punchHole(this.#file.fd, offset, length);
+  }
+
+  sync(): Promise<void> {
+    return sync(this.#file.fd);
+  }
+
+  readsZero(offset: number, length: number): boolean {
+    for (const _ of dataRanges(this.#file.fd, offset, length)) return false;
+    return true;
+  }
+
+  /** `base:allocation`: what SEEK_DATA and SEEK_HOLE say. */
+  *allocation(offset: number, length: number): Generator<StatusRun> {
+    let at = offset;
+    for (const range of dataRanges(this.#file.fd, offset, length)) {
+      if (range.offset > at) yield { length: range.offset - at, flags: STATE.HOLE | STATE.ZERO };
+      yield { length: range.length, flags: 0 };
+      at = range.offset + range.length;
+    }
+    if (at < offset + length) yield { length: offset + length - at, flags: STATE.HOLE | STATE.ZERO };
+  }
+
+  /** Times and size: another one after a clean stop means that somebody else has written. */
+  async stamp(): Promise<string> {
+    const { ino, size, mtimeNs } = await this.#file.stat({ bigint: true });
+    return `${ino}-${size}-${mtimeNs}`;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#file.close();
+  }
+}
+
+/** What is left of buffers after the first n bytes of them. */
+function leftOf(parts: readonly Buffer[], n: number): readonly Buffer[] {
+  let skip = n;
+  return parts.flatMap((part) => {
+    const skipped = Math.min(skip, part.length);
+    skip -= skipped;
+    return skipped === part.length ? [] : [part.subarray(skipped)];
+  });
+}

@@ -1,0 +1,408 @@
+/**
+ * An NBD client: reads an export, and asks it what is allocated and what has changed.
+ *
+ * What a server says is not believed beyond its bounds: a reply that fits no request, or covers other bytes than were asked
+ * for, ends the connection and fails what waits on it. A read resolves when every byte of it has come.
+ */
+import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { ByteQueue } from './byte-queue.ts';
+import { NbdError, type StatusRun } from './export.ts';
+import {
+  CHUNK,
+  CHUNK_DONE,
+  CHUNK_HEADER_BYTES,
+  COMMAND,
+  ERRNO,
+  HANDSHAKE,
+  INFO,
+  INIT_MAGIC,
+  OPTION,
+  OPTION_MAGIC,
+  OPTION_REPLY,
+  OPTION_REPLY_HEADER_BYTES,
+  OPTION_REPLY_MAGIC,
+  REQUEST_BYTES,
+  REQUEST_MAGIC,
+  SIMPLE_REPLY_BYTES,
+  SIMPLE_REPLY_MAGIC,
+  STRUCTURED_REPLY_MAGIC,
+  TRANSMISSION,
+} from './protocol.ts';
+
+export interface NbdTarget {
+  readonly at: { readonly path: string } | { readonly host: string; readonly port: number };
+  /** Empty: the default export. */
+  readonly export: string;
+  /** PEM, each; null: in the clear. */
+  readonly tls: { readonly ca: Buffer; readonly cert: Buffer; readonly key: Buffer; readonly host: string } | null;
+}
+
+export interface ConnectOptions {
+  /** Wanted; the server may not have all of them. */
+  readonly contexts: readonly string[];
+  readonly handshakeMsMax?: number;
+}
+
+export interface NbdClient extends AsyncDisposable {
+  readonly sizeBytes: number;
+  readonly readOnly: boolean;
+  /** Of those wanted, what the server has. */
+  readonly contexts: readonly string[];
+  /** Fills `into` from `offset`. */
+  read(into: Uint8Array, offset: number): Promise<void>;
+  /** The status of the beginning of [offset, offset + length); at least one byte of it. */
+  status(context: string, offset: number, length: number): Promise<readonly StatusRun[]>;
+}
+
+const PORT = 10_809;
+const HANDSHAKE_MS_MAX = 10_000;
+/** One request reads no more; servers that say nothing else take this. */
+const READ_BYTES_MAX = 32 * 1024 * 1024;
+/** Payload of one chunk beyond its data; runs of block status are bounded by it. */
+const CHUNK_REST_MAX = 1024 * 1024;
+const OPTION_REPLY_MAX = 64 * 1024;
+/** Pieces of one read's answer: one for each sector of the largest. */
+const CHUNKS_MAX = 65_536;
+/** Status of more than this is asked in steps: lengths are of 32 bits. */
+const STATUS_BYTES_MAX = 2 ** 31;
+
+const broken = (why: string): NbdError => new NbdError(ERRNO.EIO, `the NBD server breaks the protocol: ${why}`);
+
+/** `nbd://host:port/name`, `nbd+unix:///name?socket=/path`; with TLS `nbds://`, `nbds+unix://`. Null: no such thing. */
+export function parseNbdUri(text: string): (Omit<NbdTarget, 'tls'> & { readonly secure: boolean }) | null {
+  const form = /^(nbds?)(\+unix)?:\/\//.exec(text);
+  const url = form === null ? null : URL.parse(text.replace(/^[^:]+/, 'http'));
+  // A URI without a host is no http URL.
+  const local = form?.[2] === undefined ? null : URL.parse(text.replace(/^[^:]+:\/\/[^/]*/, 'http://localhost'));
+  const parsed = local ?? url;
+  if (form === null || parsed === null) return null;
+  const name = decodeURIComponent(parsed.pathname.replace(/^\//, ''));
+  const secure = form[1] === 'nbds';
+  if (local === null) return { at: { host: parsed.hostname, port: parsed.port === '' ? PORT : Number(parsed.port) }, export: name, secure };
+  const socket = parsed.searchParams.get('socket');
+  return socket === null ? null : { at: { path: socket }, export: name, secure };
+}
+
+export async function connectNbd(target: NbdTarget, { contexts, handshakeMsMax = HANDSHAKE_MS_MAX }: ConnectOptions): Promise<NbdClient> {
+  const socket = connect(target.at);
+  const deadline = setTimeout(() => socket.destroy(new Error('the NBD server does not answer')), handshakeMsMax);
+  try {
+    let wire = new Wire(socket);
+    await greet(wire);
+    if (target.tls !== null) {
+      const replies = await ask(wire, OPTION.STARTTLS);
+      if (replies.at(-1)?.type !== OPTION_REPLY.ACK) throw new NbdError(ERRNO.EPERM, 'the NBD server has no TLS');
+      const { ca, cert, key, host } = target.tls;
+      wire = new Wire(connectTls({ socket, ca, cert, key, servername: host }));
+    }
+    const agreed = await agree(wire, target.export, contexts);
+    return new Client(wire, agreed);
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  } finally {
+    clearTimeout(deadline);
+  }
+}
+
+/** A socket as a queue of bytes that can be waited for. */
+class Wire {
+  readonly socket: Socket;
+  readonly input = new ByteQueue();
+  #end: Error | null = null;
+  #changed: () => void = () => undefined;
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on('data', (chunk: Buffer) => {
+      this.input.push(chunk);
+      this.#changed();
+    });
+    socket.on('error', (error) => this.#ended(error));
+    socket.on('close', () => this.#ended(new Error('the NBD server has ended the connection')));
+  }
+
+  #ended(error: Error): void {
+    this.#end ??= error;
+    this.#changed();
+  }
+
+  /** The next n bytes, when they have come. */
+  async take(n: number): Promise<Buffer> {
+    await this.has(n);
+    return this.input.take(n);
+  }
+
+  async has(n: number): Promise<void> {
+    while (this.input.length < n) {
+      if (this.#end !== null) throw this.#end;
+      await new Promise<void>((resolve) => (this.#changed = resolve));
+    }
+  }
+}
+
+// -- handshake ------------------------------------------------------------------------------------------------------
+
+interface OptionReply {
+  readonly type: number;
+  readonly data: Buffer;
+}
+
+interface Agreed {
+  readonly sizeBytes: number;
+  readonly flags: number;
+  readonly structured: boolean;
+  readonly contexts: ReadonlyMap<string, number>;
+}
+
+async function greet(wire: Wire): Promise<void> {
+  const greeting = await wire.take(18);
+  const flags = greeting.readUInt16BE(16);
+  if (greeting.readBigUInt64BE(0) !== INIT_MAGIC || greeting.readBigUInt64BE(8) !== OPTION_MAGIC)
+    throw broken('its greeting is another one');
+  if ((flags & HANDSHAKE.FIXED_NEWSTYLE) === 0) throw new NbdError(ERRNO.ENOTSUP, 'the NBD server is too old: it has no fixed newstyle');
+  const answer = Buffer.alloc(4);
+  answer.writeUInt32BE(HANDSHAKE.FIXED_NEWSTYLE | (flags & HANDSHAKE.NO_ZEROES), 0);
+  wire.socket.write(answer);
+}
+
+/** Sends an option and gathers its replies; the last one is an acknowledgement or a refusal. */
+async function ask(wire: Wire, option: number, data: Buffer = Buffer.alloc(0)): Promise<readonly OptionReply[]> {
+  const head = Buffer.alloc(16);
+  head.writeBigUInt64BE(OPTION_MAGIC, 0);
+  head.writeUInt32BE(option, 8);
+  head.writeUInt32BE(data.length, 12);
+  wire.socket.write(Buffer.concat([head, data]));
+  const replies: OptionReply[] = [];
+  for (;;) {
+    const reply = await wire.take(OPTION_REPLY_HEADER_BYTES);
+    const length = reply.readUInt32BE(16);
+    if (reply.readBigUInt64BE(0) !== OPTION_REPLY_MAGIC || reply.readUInt32BE(8) !== option) throw broken('it answers another option');
+    if (length > OPTION_REPLY_MAX || replies.length > 1024) throw broken('its answer is too long');
+    const type = reply.readUInt32BE(12);
+    replies.push({ type, data: await wire.take(length) });
+    if (type === OPTION_REPLY.ACK || type >= OPTION_REPLY.ERR_UNSUP) return replies;
+  }
+}
+
+const isRefused = (replies: readonly OptionReply[]): boolean => replies.at(-1)?.type !== OPTION_REPLY.ACK;
+
+function lengthPrefixed(text: string): Buffer {
+  const bytes = Buffer.from(text);
+  const out = Buffer.alloc(4 + bytes.length);
+  out.writeUInt32BE(bytes.length, 0);
+  out.set(bytes, 4);
+  return out;
+}
+
+async function agree(wire: Wire, name: string, wanted: readonly string[]): Promise<Agreed> {
+  const structured = !isRefused(await ask(wire, OPTION.STRUCTURED_REPLY));
+  const contexts = new Map<string, number>();
+  if (structured && wanted.length > 0) {
+    const count = Buffer.alloc(4);
+    count.writeUInt32BE(wanted.length, 0);
+    const replies = await ask(wire, OPTION.SET_META_CONTEXT, Buffer.concat([lengthPrefixed(name), count, ...wanted.map(lengthPrefixed)]));
+    for (const { type, data } of replies)
+      if (type === OPTION_REPLY.META_CONTEXT && data.length >= 4 && !isRefused(replies))
+        contexts.set(data.toString('utf8', 4), data.readUInt32BE(0));
+  }
+  const replies = await ask(wire, OPTION.GO, Buffer.concat([lengthPrefixed(name), Buffer.alloc(2)]));
+  if (isRefused(replies))
+    throw new NbdError(ERRNO.EINVAL, `the NBD server refuses the export "${name}": ${replies.at(-1)?.data.toString()}`);
+  for (const { type, data } of replies)
+    if (type === OPTION_REPLY.INFO && data.length >= 12 && data.readUInt16BE(0) === INFO.EXPORT)
+      return { sizeBytes: Number(data.readBigUInt64BE(2)), flags: data.readUInt16BE(10), structured, contexts };
+  throw broken('it does not say how large the export is');
+}
+
+// -- transmission ---------------------------------------------------------------------------------------------------
+
+interface Waiting {
+  readonly command: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly into: Uint8Array | null;
+  readonly runs: StatusRun[];
+  readonly context: number;
+  /** What has come of a read: [from, to), in the order of coming. */
+  readonly covered: (readonly [number, number])[];
+  failure: NbdError | null;
+  readonly settle: (failure: Error | null) => void;
+}
+
+class Client implements NbdClient {
+  readonly sizeBytes: number;
+  readonly readOnly: boolean;
+  readonly contexts: readonly string[];
+  readonly #wire: Wire;
+  readonly #agreed: Agreed;
+  readonly #waiting = new Map<bigint, Waiting>();
+  readonly #ended: Promise<void>;
+  #failure: Error | null = null;
+  #cookie = 0n;
+
+  constructor(wire: Wire, agreed: Agreed) {
+    this.#wire = wire;
+    this.#agreed = agreed;
+    this.sizeBytes = agreed.sizeBytes;
+    this.readOnly = (agreed.flags & TRANSMISSION.READ_ONLY) !== 0;
+    this.contexts = [...agreed.contexts.keys()];
+    this.#ended = this.#receive();
+  }
+
+  async read(into: Uint8Array, offset: number): Promise<void> {
+    for (let at = 0; at < into.length; at += READ_BYTES_MAX)
+      await this.#request(COMMAND.READ, offset + at, { into: into.subarray(at, at + READ_BYTES_MAX) });
+  }
+
+  async status(context: string, offset: number, length: number): Promise<readonly StatusRun[]> {
+    const id = this.#agreed.contexts.get(context);
+    if (id === undefined) throw new NbdError(ERRNO.EINVAL, `the context ${context} was not agreed on`);
+    const { runs } = await this.#request(COMMAND.BLOCK_STATUS, offset, { length: Math.min(length, STATUS_BYTES_MAX), context: id });
+    if (runs.length === 0) throw broken('it tells the status of nothing');
+    return runs;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#failure ??= new Error('the connection was closed');
+    if (!this.#wire.socket.destroyed) this.#wire.socket.end(requestOf(COMMAND.DISC, 0n, 0, 0));
+    const cut = setTimeout(() => this.#wire.socket.destroy(), 1000);
+    await this.#ended;
+    clearTimeout(cut);
+  }
+
+  #request(
+    command: number,
+    offset: number,
+    of: { readonly into: Uint8Array } | { readonly length: number; readonly context: number },
+  ): Promise<Waiting> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    const cookie = ++this.#cookie;
+    const into = 'into' in of ? of.into : null;
+    const length = 'into' in of ? of.into.length : of.length;
+    return new Promise((resolve, reject) => {
+      const waiting: Waiting = {
+        ...{ command, offset, length, into, runs: [], context: 'context' in of ? of.context : 0, covered: [], failure: null },
+        settle: (failure) => (failure === null ? resolve(waiting) : reject(failure)),
+      };
+      this.#waiting.set(cookie, waiting);
+      this.#wire.socket.write(requestOf(command, cookie, offset, length));
+    });
+  }
+
+  /** Takes replies until the connection ends, then fails what still waits. */
+  async #receive(): Promise<void> {
+    try {
+      for (;;) await this.#takeReply();
+    } catch (error) {
+      this.#failure ??= error instanceof Error ? error : new Error(String(error));
+      for (const { settle } of this.#waiting.values()) settle(this.#failure);
+      this.#waiting.clear();
+      this.#wire.socket.destroy();
+    }
+  }
+
+  async #takeReply(): Promise<void> {
+    const magic = (await this.#wire.take(4)).readUInt32BE(0);
+    if (magic === SIMPLE_REPLY_MAGIC) return this.#takeSimple(await this.#wire.take(SIMPLE_REPLY_BYTES - 4));
+    if (magic === STRUCTURED_REPLY_MAGIC) return this.#takeChunk(await this.#wire.take(CHUNK_HEADER_BYTES - 4));
+    throw broken('a reply does not begin as one');
+  }
+
+  #of(cookie: bigint): Waiting {
+    const waiting = this.#waiting.get(cookie);
+    if (waiting === undefined) throw broken('it answers what was not asked');
+    return waiting;
+  }
+
+  async #takeSimple(head: Buffer): Promise<void> {
+    const cookie = head.readBigUInt64BE(4);
+    const waiting = this.#of(cookie);
+    const errno = head.readUInt32BE(0);
+    if (errno !== 0) waiting.failure = refusal(errno, '');
+    else if (waiting.into !== null) {
+      if (this.#agreed.structured) throw broken('a simple reply to a read');
+      await this.#fill(waiting, waiting.offset, waiting.length);
+    }
+    this.#done(cookie, waiting);
+  }
+
+  async #takeChunk(head: Buffer): Promise<void> {
+    const cookie = head.readBigUInt64BE(4);
+    const waiting = this.#of(cookie);
+    const [flags, type, length] = [head.readUInt16BE(0), head.readUInt16BE(2), head.readUInt32BE(12)];
+    if (length > READ_BYTES_MAX + CHUNK_REST_MAX) throw broken('a chunk is too long');
+    if (type === CHUNK.OFFSET_DATA && length > 8) await this.#fill(waiting, offsetOf(await this.#wire.take(8)), length - 8);
+    else this.#note(waiting, type, await this.#wire.take(length));
+    if ((flags & CHUNK_DONE) !== 0) this.#done(cookie, waiting);
+  }
+
+  /** Payload straight to where it belongs, if it belongs there. */
+  async #fill(waiting: Waiting, at: number, bytes: number): Promise<void> {
+    const { into, offset, length } = waiting;
+    if (into === null || at < offset || at + bytes > offset + length) throw broken('data that was not asked for');
+    await this.#wire.has(bytes);
+    let to = at - offset;
+    for (const part of this.#wire.input.takeParts(bytes)) {
+      into.set(part, to);
+      to += part.length;
+    }
+    this.#cover(waiting, at - offset, bytes);
+  }
+
+  #cover({ covered }: Waiting, from: number, bytes: number): void {
+    if (covered.length >= CHUNKS_MAX) throw broken('a read is answered in too many pieces');
+    covered.push([from, from + bytes]);
+  }
+
+  #note(waiting: Waiting, type: number, body: Buffer): void {
+    if (type === CHUNK.NONE) return;
+    if (type === CHUNK.OFFSET_HOLE && body.length === 12) {
+      const at = offsetOf(body) - waiting.offset;
+      const bytes = body.readUInt32BE(8);
+      if (waiting.into === null || at < 0 || at + bytes > waiting.length) throw broken('a hole that was not asked for');
+      waiting.into.fill(0, at, at + bytes);
+      this.#cover(waiting, at, bytes);
+    } else if (type === CHUNK.BLOCK_STATUS && body.length >= 12 && body.length % 8 === 4) {
+      if (body.readUInt32BE(0) !== waiting.context) return;
+      for (let at = 4; at < body.length; at += 8) waiting.runs.push({ length: body.readUInt32BE(at), flags: body.readUInt32BE(at + 4) });
+    } else if (type >= CHUNK.ERROR && body.length >= 6) {
+      waiting.failure ??= refusal(body.readUInt32BE(0), body.toString('utf8', 6, 6 + body.readUInt16BE(4)));
+    } else throw broken(`a chunk of type ${type}`);
+  }
+
+  #done(cookie: bigint, waiting: Waiting): void {
+    this.#waiting.delete(cookie);
+    if (waiting.failure === null && waiting.into !== null && !isWhole(waiting)) throw broken('a read is not answered whole');
+    waiting.settle(waiting.failure);
+  }
+}
+
+/** Every byte has come once: a server that sends one twice has left another one out. */
+function isWhole({ covered, length }: Waiting): boolean {
+  let at = 0;
+  for (const [from, to] of covered.toSorted((a, b) => a[0] - b[0])) {
+    if (from !== at) return false;
+    at = to;
+  }
+  return at === length;
+}
+
+function requestOf(command: number, cookie: bigint, offset: number, length: number): Buffer {
+  const bytes = Buffer.alloc(REQUEST_BYTES);
+  bytes.writeUInt32BE(REQUEST_MAGIC, 0);
+  bytes.writeUInt16BE(command, 6);
+  bytes.writeBigUInt64BE(cookie, 8);
+  bytes.writeBigUInt64BE(BigInt(offset), 16);
+  bytes.writeUInt32BE(length, 24);
+  return bytes;
+}
+
+const offsetOf = (bytes: Buffer): number => bytes.readUInt32BE(0) * 2 ** 32 + bytes.readUInt32BE(4);
+
+const refusal = (errno: number, message: string): NbdError =>
+  new NbdError(
+    Object.values(ERRNO).find((known) => known === errno) ?? ERRNO.EIO,
+    `the NBD server answers error ${errno}${message === '' ? '' : `: ${message}`}`,
+  );

@@ -35,7 +35,13 @@ export const captureInput = z.strictObject({
   snapshot: snapshot.optional(),
   label: z.string().max(200).optional(),
   /** Ranges changed since a snapshot: a file on the volume's node, one "offset length" in bytes a line. */
-  changed: z.strictObject({ since: snapshot, ranges: path }).optional(),
+  changed: z
+    .union([
+      z.strictObject({ since: snapshot, ranges: path }),
+      /** Or a dirty bitmap of the NBD export that the volume is read from. */
+      z.strictObject({ since: snapshot, bitmap: z.string().min(1).max(1023) }),
+    ])
+    .optional(),
   allowFuzzy: z.boolean().optional(),
   allowShrink: z.boolean().optional(),
   /** A store that keeps the job paused for longer is left to catch up in a job of its own. */

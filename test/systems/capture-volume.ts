@@ -1,6 +1,6 @@
 /** A capture from its plan to its commits, as the workflow does it when nothing goes wrong, in one call. */
 import { randomBytes } from 'node:crypto';
-import { captureInput, parseInput } from '../../src/domain/job-inputs.ts';
+import { captureInput, parseInput, type CaptureInput } from '../../src/domain/job-inputs.ts';
 import { newSnapshotId, type SnapshotId } from '../../src/domain/ids.ts';
 import type { Home } from '../../src/engine/catalog/home.ts';
 import type { CommitOutcome } from '../../src/engine/repository/commit.ts';
@@ -12,12 +12,22 @@ import { planCapture } from '../../src/systems/shipping/plan.ts';
 /** A capture that has shipped all of its volume and not committed: what a node holds that is left behind. */
 export interface ShippedCapture {
   readonly snapshot: SnapshotId;
+  readonly readBytes: number;
   commit(): Promise<readonly CommitOutcome[]>;
 }
 
-export async function shipCapture(home: Home, threads: Threads, volume: string, by: Attempt): Promise<ShippedCapture> {
-  const snapshot = newSnapshotId(Date.now(), () => randomBytes(4).readUInt32BE(0) / 2 ** 32);
-  const input = parseInput(captureInput, 'captureSnapshot', { volume });
+/** What a user may say besides the volume. */
+export type CaptureExtras = Omit<CaptureInput, 'volume'>;
+
+export async function shipCapture(
+  home: Home,
+  threads: Threads,
+  volume: string,
+  by: Attempt,
+  extras: CaptureExtras = {},
+): Promise<ShippedCapture> {
+  const snapshot = (extras.snapshot as SnapshotId | undefined) ?? newSnapshotId(Date.now(), () => randomBytes(4).readUInt32BE(0) / 2 ** 32);
+  const input = parseInput(captureInput, 'captureSnapshot', { ...extras, volume });
   const plan = planCapture(await home.catalog.sync(), input, snapshot);
   const opened = await openCapture(home, plan, by);
   const claims = opened.destinations.flatMap((one) => (one.kind === 'open' ? [{ ...one, bringAll: false }] : []));
@@ -26,6 +36,7 @@ export async function shipCapture(home: Home, threads: Threads, volume: string, 
     parts.push(await shipVolume(home, plan, opened, subtree, claims, { threads }));
   return {
     snapshot,
+    readBytes: parts.reduce((sum, part) => sum + part.readBytes, 0),
     commit: () =>
       Promise.all(
         claims.map(({ store, epoch }) =>

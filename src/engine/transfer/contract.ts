@@ -99,11 +99,17 @@ export interface PlacedValue {
   readonly location: Location | null;
 }
 
+/** Where the bytes of a source come from. */
+export type SourceContent =
+  /** A descriptor that worker threads can pread from. */
+  | { readonly kind: 'descriptor'; readonly fd: number }
+  /** Fills `into` with extents side by side; what lies past the end of the volume is left as it is. Answers the bytes read. */
+  | { readonly kind: 'filled'; fill(into: Buffer, extents: readonly number[], signal: AbortSignal): Promise<number> };
+
 /** A frozen or plain view of a volume, open for reading. */
 export interface SourceView {
   readonly sizeBytes: number;
-  /** A descriptor that worker threads can pread from. */
-  readonly fd: number;
+  readonly content: SourceContent;
   /** Ranges within [offset, offset + length) that may hold data, ascending, holes left out (SEEK_DATA / SEEK_HOLE). */
   dataRanges(offset: number, length: number): Iterable<{ readonly offset: number; readonly length: number }>;
   /** Bytes read so far by all threads; the pipeline adds to it. */

@@ -118,7 +118,7 @@ export async function openFileSource(path: string): Promise<FileSource> {
       stamp,
       stampNow,
       sizeBytes,
-      fd: handle.fd,
+      content: { kind: 'descriptor', fd: handle.fd },
       readBytes: 0,
       dataRanges: (offset: number, length: number): Iterable<DataRange> => dataRanges(handle.fd, offset, length),
       consistency: async () => ((await stampNow()) === stamp && (!isDevice || exclusive) ? 'crash' : 'fuzzy'),

@@ -42,7 +42,10 @@ export async function shipSubtree(shipment: VolumeShipment): Promise<VolumeShipR
 
   const shipBatch = async (batch: readonly Reading[], slot: SharedArrayBuffer, sending: Sending): Promise<void> => {
     const extents = batch.map((reading) => reading.extent);
-    const { readBytes } = await threads.run('hash', { slot, fd: source.fd, extentBytes, sizeBytes: source.sizeBytes, extents });
+    const { content, sizeBytes } = source;
+    const filledBytes = content.kind === 'filled' ? await content.fill(Buffer.from(slot), extents, sending.batches.signal) : 0;
+    const fd = content.kind === 'descriptor' ? content.fd : null;
+    const readBytes = filledBytes + (await threads.run('hash', { slot, fd, extentBytes, sizeBytes, extents })).readBytes;
     source.readBytes += readBytes;
     count.readBytes += readBytes;
     count.extentsRead += batch.length;

@@ -13,11 +13,11 @@ import { slotFingerprint, type HashResult, type HashTask } from './tasks.ts';
 
 const ZEROS = Buffer.alloc(EXTENT_BYTES_MAX);
 
-function readFully(task: HashTask, into: Buffer, offset: number): void {
+function readFully(task: HashTask, fd: number, into: Buffer, offset: number): void {
   for (let got = 0; got < into.length;) {
     let read: number;
     try {
-      read = readSync(task.fd, into, got, into.length - got, offset + got);
+      read = readSync(fd, into, got, into.length - got, offset + got);
     } catch (cause) {
       throw new HoldfastError('SOURCE_UNREADABLE', `the source cannot be read at ${offset + got}: ${String(cause)}`, {
         offset: offset + got,
@@ -39,9 +39,11 @@ export function hashTask(task: HashTask): HashResult {
     const offset = extent * task.extentBytes;
     const plain = slot.subarray(i * task.extentBytes, (i + 1) * task.extentBytes);
     const length = Math.min(task.extentBytes, task.sizeBytes - offset);
-    readFully(task, plain.subarray(0, length), offset);
+    if (task.fd !== null) {
+      readFully(task, task.fd, plain.subarray(0, length), offset);
+      readBytes += length;
+    }
     plain.fill(0, length);
-    readBytes += length;
     const fingerprint = slotFingerprint(slot, i);
     if (plain.equals(ZEROS.subarray(0, plain.length))) fingerprint.fill(0);
     else fingerprint.set(blake3(plain));

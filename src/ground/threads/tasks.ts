@@ -30,7 +30,8 @@ export const batchExtents = (extentBytes: number): number => Math.max(1, Math.fl
 /** Reads extents into a slot and fingerprints them. An extent of zeros gets a fingerprint of zeros. */
 export interface HashTask {
   readonly slot: SharedArrayBuffer;
-  readonly fd: number;
+  /** Null: the slot holds the extents already. */
+  readonly fd: number | null;
   readonly extentBytes: number;
   /** Size of the volume: what lies past it is zeros and is not read. */
   readonly sizeBytes: number;

@@ -10,8 +10,8 @@
 import { HoldfastError } from '../../domain/errors.ts';
 import { VOLUME_EXTENTS_MAX } from '../../domain/limits.ts';
 import type { Home } from '../../engine/catalog/home.ts';
+import type { Snapshot } from '../../engine/repository/ledger.ts';
 import { subtreeCount } from '../../engine/repository/transfer-reader.ts';
-import { openFileSource, type FileSource } from '../../engine/transfer/file-source.ts';
 import type { OnProgress } from '../../engine/transfer/progress.ts';
 import type { Selection } from '../../engine/transfer/selection.ts';
 import { shipSubtree } from '../../engine/transfer/ship-volume.ts';
@@ -19,6 +19,7 @@ import type { Threads } from '../../ground/threads/threads.ts';
 import { readChangedRanges } from './changed-ranges.ts';
 import { claimStores, openDestinations, shipped, type OpenClaim, type StoreParts } from './destinations.ts';
 import { createGate } from './gate.ts';
+import { openSource, type VolumeSource } from './source.ts';
 import type { CapturePlan, OpenedDestination } from './plan.ts';
 
 export interface OpenedCapture {
@@ -37,7 +38,7 @@ export interface Attempt {
 }
 
 export async function openCapture(home: Home, plan: CapturePlan, by: Attempt): Promise<OpenedCapture> {
-  await using source = await openFileSource(plan.path);
+  await using source = await openSource({ ...plan, subtree: null, bases: [], bitmap: null });
   const { sizeBytes, stamp } = source;
   if (sizeBytes > VOLUME_EXTENTS_MAX * plan.extentBytes)
     throw new HoldfastError('ARGUMENT_INVALID', 'the volume is larger than its extent size allows', { field: 'extentBytes', sizeBytes });
@@ -88,8 +89,10 @@ export async function shipVolume(
   options: ShipOptions,
 ): Promise<ShippedPart> {
   const { destinations, failures } = await openDestinations(home, plan, claims);
-  await using source = await openFileSource(plan.path);
-  const selections = await selectionsOf(home, plan, opened, claims);
+  const bases = await basesOf(home, plan, claims);
+  const bitmap = plan.changed !== null && 'bitmap' in plan.changed ? plan.changed.bitmap : null;
+  await using source = await openSource({ ...plan, subtree, bitmap, bases: [...bases.values()].map(({ id }) => id) });
+  const selections = await selectionsOf(plan, opened, source, bases);
   const { parts, result } = await shipped(failures, () =>
     shipSubtree({
       source,
@@ -104,25 +107,40 @@ export async function shipVolume(
   return { subtree, ...parts, readBytes: source.readBytes, extentsRead, encoded, stable: await isStable(source, opened) };
 }
 
-const isStable = async (source: FileSource, opened: OpenedCapture): Promise<boolean> =>
+const isStable = async (source: VolumeSource, opened: OpenedCapture): Promise<boolean> =>
   source.stamp === opened.stamp && (await source.consistency()) === 'crash';
 
-/** A hint holds relative to one base; a store with another base has all of the volume compared. */
+/** The base of each store that has one. */
+async function basesOf(home: Home, plan: CapturePlan, claims: readonly OpenClaim[]): Promise<ReadonlyMap<string, Snapshot>> {
+  const bases = new Map<string, Snapshot>();
+  for (const { store } of claims) {
+    const ledger = (await home.repository(store, plan.repository)).ledger();
+    const base = ledger.claims.get(plan.lineage)?.base;
+    const snapshot = base ? ledger.snapshots.get(base) : undefined;
+    if (snapshot) bases.set(store, snapshot);
+  }
+  return bases;
+}
+
+/**
+ * What is looked at for each store. A hint holds relative to one base: that of the user's list or bitmap, or any that the
+ * source itself knows; a store with another base has all of the volume compared.
+ */
 async function selectionsOf(
-  home: Home,
   plan: CapturePlan,
   opened: OpenedCapture,
-  claims: readonly OpenClaim[],
+  source: VolumeSource,
+  bases: ReadonlyMap<string, Snapshot>,
 ): Promise<ReadonlyMap<string, Selection>> {
   const selections = new Map<string, Selection>();
-  if (plan.changed === null) return selections;
-  const ranges = await readChangedRanges(plan.changed.ranges);
-  for (const { store } of claims) {
-    const repository = await home.repository(store, plan.repository);
-    const base = repository.ledger().claims.get(plan.lineage)?.base;
-    const snapshot = base ? repository.ledger().snapshots.get(base) : undefined;
-    if (snapshot?.id !== plan.changed.since) continue;
-    selections.set(store, { kind: 'changed', ranges, baseSizeBytes: snapshot.sizeBytes, seed: opened.takenMs & 0x7fffffff });
+  const { changed } = plan;
+  const listed = changed !== null && 'ranges' in changed ? await readChangedRanges(changed.ranges) : null;
+  for (const [store, { id, sizeBytes }] of bases) {
+    const named = changed !== null && changed.since === id && 'bitmap' in changed ? changed.bitmap : null;
+    const ranges = changed?.since === id && listed !== null ? listed : await source.changedSince(id, named);
+    if (ranges === null && named !== null)
+      throw new HoldfastError('HINT_INVALID', `${plan.path} has no dirty bitmap ${named}`, { field: 'changed.bitmap' });
+    if (ranges !== null) selections.set(store, { kind: 'changed', ranges, baseSizeBytes: sizeBytes, seed: opened.takenMs & 0x7fffffff });
   }
   return selections;
 }

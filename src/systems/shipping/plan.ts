@@ -21,7 +21,9 @@ export interface CapturePlan {
   readonly path: string;
   readonly extentBytes: number;
   readonly stores: readonly StoreName[];
-  readonly changed: { readonly since: SnapshotId; readonly ranges: string } | null;
+  /** What has changed, by a list of ranges or by a dirty bitmap of the export that it is read from. */
+  readonly changed:
+    { readonly since: SnapshotId; readonly ranges: string } | { readonly since: SnapshotId; readonly bitmap: string } | null;
   readonly allowFuzzy: boolean;
   readonly allowShrink: boolean;
 }

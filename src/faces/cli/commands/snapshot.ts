@@ -16,6 +16,7 @@ interface CreateOptions {
   readonly label?: string;
   readonly changedSince?: SnapshotId;
   readonly changedRanges?: string;
+  readonly changedBitmap?: string;
   readonly allowFuzzy?: boolean;
   readonly allowShrink?: boolean;
   readonly detachAfter?: number;
@@ -23,11 +24,12 @@ interface CreateOptions {
 }
 
 async function create(session: Session, volume: VolumeName, options: CreateOptions): Promise<void> {
-  const { changedSince, changedRanges } = options;
-  if ((changedSince === undefined) !== (changedRanges === undefined))
+  const { changedSince, changedRanges, changedBitmap } = options;
+  const told = [changedRanges, changedBitmap].filter((one) => one !== undefined).length;
+  if (told !== (changedSince === undefined ? 0 : 1))
     throw new HoldfastError('ARGUMENT_INVALID', 'a hint of what changed has two parts', {
       field: changedSince === undefined ? '--changed-since' : '--changed-ranges',
-      expected: '--changed-since SNAPSHOT and --changed-ranges FILE together',
+      expected: '--changed-since SNAPSHOT together with --changed-ranges FILE or --changed-bitmap NAME',
     });
   const { runJob } = await import('../run-job.ts');
   await runJob(
@@ -41,6 +43,7 @@ async function create(session: Session, volume: VolumeName, options: CreateOptio
       ...(changedSince === undefined || changedRanges === undefined
         ? {}
         : { changed: { since: changedSince, ranges: resolve(changedRanges) } }),
+      ...(changedSince === undefined || changedBitmap === undefined ? {} : { changed: { since: changedSince, bitmap: changedBitmap } }),
       ...(options.allowFuzzy === undefined ? {} : { allowFuzzy: options.allowFuzzy }),
       ...(options.allowShrink === undefined ? {} : { allowShrink: options.allowShrink }),
       ...(options.detachAfter === undefined ? {} : { detachAfterMs: options.detachAfter * 1000 }),
@@ -154,6 +157,7 @@ export function addSnapshotCommands(program: Command, session: Session): void {
     .option('--label <text>', 'a word for people')
     .option('--changed-since <snapshot>', 'the ranges below changed since this one', snapshotId)
     .option('--changed-ranges <file>', 'on the node: one "offset length" in bytes a line; nothing else is read but a sample')
+    .option('--changed-bitmap <name>', 'of a volume that is an NBD export: its dirty bitmap of that name, as QEMU serves it')
     .option('--allow-fuzzy', 'keep it although the source changes while it is read')
     .option('--allow-shrink', 'the volume may be smaller than before')
     .option(

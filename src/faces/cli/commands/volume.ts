@@ -13,6 +13,7 @@ import {
   type StoreName,
   type VolumeName,
 } from '../../../domain/ids.ts';
+import { parseNbdUri } from '../../../engine/volumes/nbd/client.ts';
 import { EXTENT_BYTES_DEFAULT, EXTENT_BYTES_MAX, EXTENT_BYTES_MIN } from '../../../domain/limits.ts';
 import type { VolumeRecord } from '../../../engine/catalog/catalog.ts';
 import { required, storeNames } from '../arguments.ts';
@@ -45,8 +46,9 @@ function extentSize(text: string): number {
   });
 }
 
-/** The path on its node; looked at when that is this machine. */
+/** The path on its node; looked at when that is this machine. An NBD export need not be served yet. */
 async function checkPath(path: string, node: string, here: string): Promise<string> {
+  if (parseNbdUri(path) !== null) return path;
   if (node !== here) {
     if (isAbsolute(path)) return path;
     throw new HoldfastError('ARGUMENT_INVALID', `${path} is relative, and ${node} is another machine`, {
@@ -177,7 +179,7 @@ export function addVolumeCommands(program: Command, session: Session): void {
     .command('add')
     .description('protect a file or a block device')
     .argument('<name>', 'a name for it', volumeName)
-    .argument('<path>', 'of the image file or device, on its node')
+    .argument('<path>', 'of the image file or device, on its node, or the URI of an NBD export that the node reads')
     .option('-s, --store <name>', 'where its snapshots go; may be given again', storeNames)
     .option('--node <host>', 'the machine that has it (default: this one)', nodeName)
     .option('--extent-size <bytes>', 'unit of change; cannot be changed later', extentSize, EXTENT_BYTES_DEFAULT)

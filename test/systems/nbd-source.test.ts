@@ -54,6 +54,15 @@ async function readFrom(uri: string): Promise<void> {
   await installation.home.catalog.append(() => ({ kind: known ? 'VOLUME_SET' : 'VOLUME_ADD', volume }));
 }
 
+/** Ends the servers; a disk of QEMU is locked while one has it. */
+async function stopAll(): Promise<void> {
+  for (const child of children.splice(0)) {
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGTERM');
+    await ended;
+  }
+}
+
 let serial = 0;
 async function capture(extras: CaptureExtras = {}): Promise<{ readonly snapshot: SnapshotId; readonly readBytes: number }> {
   const shipped = await shipCapture(installation.home, threads, VOLUME, { owner: `test ${++serial}`, attempt: 1 }, extras);
@@ -116,10 +125,6 @@ describeWithPrograms(
   test('with its dirty bitmap only what that marks is read; one that lies is refused', async () => {
     const image = path.join(folder, 'disk.qcow2');
     const serve = async (name: string): Promise<void> => {
-      for (const child of children.splice(0)) {
-        child.kill('SIGTERM');
-        await new Promise((resolve) => child.once('exit', resolve));
-      }
       const socket = path.join(folder, `${name}.s`);
       const bitmap = name === 'first' ? [] : ['-B', 'since'];
       children.push(spawn('qemu-nbd', ['-r', '-t', '-k', socket, '-f', 'qcow2', '-x', 'disk', ...bitmap, image], { stdio: 'ignore' }));
@@ -130,8 +135,7 @@ describeWithPrograms(
     await run('qemu-io', ['-c', 'write -P 1 0 32M', image]);
     await serve('first');
     const { snapshot: since } = await capture();
-    children.forEach((child) => child.kill('SIGTERM'));
-    await sleep(100);
+    await stopAll();
     await run('qemu-img', ['bitmap', '--add', '-g', '65536', image, 'since']);
     await run('qemu-io', ['-c', 'write -P 2 4M 64k', '-c', 'write -P 3 60M 128k', image]);
     await serve('second');
@@ -142,8 +146,7 @@ describeWithPrograms(
 
     await expect(capture({ changed: { since: snapshot, bitmap: 'other' } })).rejects.toMatchObject({ code: 'HINT_INVALID' });
     // Everything changes, and the bitmap is made after it: it says that nothing did.
-    children.forEach((child) => child.kill('SIGTERM'));
-    await sleep(100);
+    await stopAll();
     await run('qemu-img', ['bitmap', '--remove', image, 'since']);
     await run('qemu-io', ['-c', 'write -P 9 0 64M', image]);
     await run('qemu-img', ['bitmap', '--add', '-g', '65536', image, 'since']);

@@ -10,7 +10,8 @@ import { SUBTREE_EXTENTS } from '../../domain/limits.ts';
 import type { DataRange } from '../../ground/libc/libc.ts';
 import type { SourceView } from '../../engine/transfer/contract.ts';
 import { openFileSource, type Consistency } from '../../engine/transfer/file-source.ts';
-import { connectNbd, parseNbdUri, type NbdClient } from '../../engine/volumes/nbd/client.ts';
+import { connectNbd, type NbdClient } from '../../engine/volumes/nbd/client.ts';
+import { parseNbdUri } from '../../engine/volumes/nbd/uri.ts';
 import { markedRanges, nbdSource, type Stretch } from '../../engine/volumes/nbd-source.ts';
 
 export interface VolumeSource extends SourceView, AsyncDisposable {

@@ -29,9 +29,10 @@ import {
   STRUCTURED_REPLY_MAGIC,
   TRANSMISSION,
 } from './protocol.ts';
+import type { NbdAddress } from './uri.ts';
 
 export interface NbdTarget {
-  readonly at: { readonly path: string } | { readonly host: string; readonly port: number };
+  readonly at: NbdAddress;
   /** Empty: the default export. */
   readonly export: string;
   /** PEM, each; null: in the clear. */
@@ -55,7 +56,6 @@ export interface NbdClient extends AsyncDisposable {
   status(context: string, offset: number, length: number): Promise<readonly StatusRun[]>;
 }
 
-const PORT = 10_809;
 const HANDSHAKE_MS_MAX = 10_000;
 /** One request reads no more; servers that say nothing else take this. */
 const READ_BYTES_MAX = 32 * 1024 * 1024;
@@ -68,21 +68,6 @@ const CHUNKS_MAX = 65_536;
 const STATUS_BYTES_MAX = 2 ** 31;
 
 const broken = (why: string): NbdError => new NbdError(ERRNO.EIO, `the NBD server breaks the protocol: ${why}`);
-
-/** `nbd://host:port/name`, `nbd+unix:///name?socket=/path`; with TLS `nbds://`, `nbds+unix://`. Null: no such thing. */
-export function parseNbdUri(text: string): (Omit<NbdTarget, 'tls'> & { readonly secure: boolean }) | null {
-  const form = /^(nbds?)(\+unix)?:\/\//.exec(text);
-  const url = form === null ? null : URL.parse(text.replace(/^[^:]+/, 'http'));
-  // A URI without a host is no http URL.
-  const local = form?.[2] === undefined ? null : URL.parse(text.replace(/^[^:]+:\/\/[^/]*/, 'http://localhost'));
-  const parsed = local ?? url;
-  if (form === null || parsed === null) return null;
-  const name = decodeURIComponent(parsed.pathname.replace(/^\//, ''));
-  const secure = form[1] === 'nbds';
-  if (local === null) return { at: { host: parsed.hostname, port: parsed.port === '' ? PORT : Number(parsed.port) }, export: name, secure };
-  const socket = parsed.searchParams.get('socket');
-  return socket === null ? null : { at: { path: socket }, export: name, secure };
-}
 
 export async function connectNbd(target: NbdTarget, { contexts, handshakeMsMax = HANDSHAKE_MS_MAX }: ConnectOptions): Promise<NbdClient> {
   const socket = connect(target.at);

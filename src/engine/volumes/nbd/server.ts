@@ -5,13 +5,15 @@
  * bounded per connection; connections are bounded, too. Closing is polite: requests under way are answered, new ones are
  * told ESHUTDOWN, and whoever stays connected is cut off after a grace.
  */
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { unlink } from 'node:fs/promises';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { ByteQueue } from './byte-queue.ts';
 import type { Backend, Export } from './export.ts';
 import { greeting, Negotiation, type Agreed, type TlsPolicy } from './negotiation.ts';
 import { Replies } from './replies.ts';
 import type { Request } from './requests.ts';
+import type { NbdAddress } from './uri.ts';
 import { LIMITS_DEFAULT, Transmission, type TransmissionLimits } from './transmission.ts';
 
 export interface NbdServerOptions {
@@ -29,8 +31,6 @@ export type NbdServerEvent =
   | { readonly kind: 'connected'; readonly export: string }
   | { readonly kind: 'ended'; readonly export: string | null; readonly why: string }
   | { readonly kind: 'failure'; readonly export: string; readonly command: number; readonly offset: number; readonly error: unknown };
-
-export type NbdAddress = { readonly path: string } | { readonly host: string; readonly port: number };
 
 export interface NbdServer extends AsyncDisposable {
   /** Where it listens; a port of 0 has become a real one. */
@@ -53,7 +53,12 @@ export async function serveNbd(at: NbdAddress, options: NbdServerOptions): Promi
     connections.add(connection);
     void connection.ended.then(() => connections.delete(connection));
   });
-  await listen(server, at);
+  await listen(server, at).catch(async (error: unknown) => {
+    // The socket of a server that was killed is in the way of the next one.
+    if (!('path' in at) || !(await isDeadSocket(at.path))) throw error;
+    await unlink(at.path);
+    await listen(server, at);
+  });
   const close = async (graceMs = GRACE_MS): Promise<void> => {
     closing = true;
     const stopped = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -69,6 +74,17 @@ export async function serveNbd(at: NbdAddress, options: NbdServerOptions): Promi
     [Symbol.asyncDispose]: () => close(),
   };
 }
+
+/** Nobody answers there, and it is a socket. */
+const isDeadSocket = (path: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const probe = connect(path);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(false);
+    });
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'));
+  });
 
 const listen = (server: Server, at: NbdAddress): Promise<void> =>
   new Promise((resolve, reject) => {

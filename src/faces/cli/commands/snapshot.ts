@@ -9,6 +9,7 @@ import type { Session } from '../session.ts';
 import type { PlacedLine } from '../snapshot-lines.ts';
 import { renderFields, renderTable } from '../table.ts';
 import { addDeleteCommands } from './snapshot-delete.ts';
+import { addExportCommand } from './snapshot-export.ts';
 
 interface CreateOptions {
   readonly store?: readonly StoreName[];
@@ -191,5 +192,6 @@ export function addSnapshotCommands(program: Command, session: Session): void {
     .argument('[volume]', 'only of this one', volumeName)
     .option('-s, --store <name>', 'only in this one', storeName)
     .action((volume: VolumeName | undefined, options: ListOptions) => pins(session, volume, options));
+  addExportCommand(snapshot, session);
   addDeleteCommands(snapshot, session);
 }

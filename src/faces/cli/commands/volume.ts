@@ -13,7 +13,7 @@ import {
   type StoreName,
   type VolumeName,
 } from '../../../domain/ids.ts';
-import { parseNbdUri } from '../../../engine/volumes/nbd/client.ts';
+import { parseNbdUri } from '../../../engine/volumes/nbd/uri.ts';
 import { EXTENT_BYTES_DEFAULT, EXTENT_BYTES_MAX, EXTENT_BYTES_MIN } from '../../../domain/limits.ts';
 import type { VolumeRecord } from '../../../engine/catalog/catalog.ts';
 import { required, storeNames } from '../arguments.ts';

@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterEach, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { connectNbd, parseNbdUri, type NbdClient } from '../../../../src/engine/volumes/nbd/client.ts';
+import { connectNbd, type NbdClient } from '../../../../src/engine/volumes/nbd/client.ts';
+import { nbdUri, parseNbdUri } from '../../../../src/engine/volumes/nbd/uri.ts';
 import { describeWithPrograms } from '../../../describe-with-programs.ts';
 import { serveFile } from './serve-file.ts';
 
@@ -48,6 +49,8 @@ test('URIs', () => {
   expect(parseNbdUri('nbd://host/name')).toEqual({ at: { host: 'host', port: 10_809 }, export: 'name', secure: false });
   expect(parseNbdUri('nbds://host:99/a%20b')).toEqual({ at: { host: 'host', port: 99 }, export: 'a b', secure: true });
   expect(parseNbdUri('nbd+unix:///disk?socket=/run/s')).toEqual({ at: { path: '/run/s' }, export: 'disk', secure: false });
+  for (const at of [{ host: 'host', port: 7 }, { path: '/run/a b' }])
+    expect(parseNbdUri(nbdUri(at, false))).toEqual({ at, export: '', secure: false });
   for (const no of ['nbd+unix:///disk', 'http://host/', 'disk.img', 'nbd:host:1']) expect(parseNbdUri(no)).toBeNull();
 });
 

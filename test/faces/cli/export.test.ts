@@ -1,0 +1,99 @@
+/** `holdfast snapshot export`: a real client reads the disk; the snapshot is pinned meanwhile, and let go at the end. */
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { tmpdir } from 'node:os';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { runCli } from '../../../src/faces/cli/program.ts';
+import { describeWithPrograms } from '../../describe-with-programs.ts';
+import { captureFile } from './capture-file.ts';
+import { cli, cliJson, errorOf, type CliOptions } from './run-cli.ts';
+
+const run = promisify(execFile);
+let folder: string;
+let options: CliOptions;
+let snapshot: string;
+let image: Buffer;
+const at = (name: string): string => path.join(folder, name);
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'holdfast-export-test-'));
+  options = { variables: { HOLDFAST_HOME: at('home'), HOLDFAST_PASSPHRASE: 'home-secret', P: 'store-secret' } };
+  await cliJson(['store', 'add', 'local', at('store'), '--passphrase', 'env:P'], options);
+  await writeFile(at('image'), randomBytes(3 * 256 * 1024));
+  await truncate(at('image'), 40 * 256 * 1024);
+  await cliJson(['volume', 'add', 'db', at('image'), '--store', 'local'], options);
+  snapshot = await captureFile(options.variables, 'db');
+  image = await readFile(at('image'));
+}, 120_000);
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Runs an export until `work` is done with it, then ends it as Ctrl-C does. */
+async function whileExported(
+  args: readonly string[],
+  work: (uri: string) => Promise<void>,
+): Promise<{ readonly code: number; readonly err: string }> {
+  const handlers = new Set<() => void>();
+  let err = '';
+  let told: (uri: string) => void = () => undefined;
+  const uri = new Promise<string>((resolve) => (told = resolve));
+  const code = runCli(['snapshot', 'export', snapshot, ...args, '--json'], options.variables, {
+    out: (text) => told((JSON.parse(text) as { readonly uri: string }).uri),
+    err: (text) => void (err += text),
+    bar: null,
+    onInterrupt(handler) {
+      handlers.add(handler);
+      return () => void handlers.delete(handler);
+    },
+  });
+  try {
+    await work(await Promise.race([uri, code.then((status) => Promise.reject(new Error(`exit ${status}: ${err}`)))]));
+  } finally {
+    for (const handler of handlers) handler();
+  }
+  return { code: await code, err };
+}
+
+describeWithPrograms('nbdcopy', 'qemu-io')('an exported snapshot', () => {
+  test.each([
+    ['a Unix socket', []],
+    ['TCP', ['--listen', '127.0.0.1:0']],
+  ])('over %s is the disk that was captured; it is pinned while it is served', async (_, args) => {
+    const ended = await whileExported(args, async (uri) => {
+      await run('nbdcopy', [uri, at('copy')]);
+      expect((await readFile(at('copy'))).equals(image)).toBe(true);
+      expect(await cliJson(['snapshot', 'pins'], options)).toMatchObject([{ snapshot, why: 'exported' }]);
+    });
+    expect(ended).toEqual({ code: 0, err: '' });
+    expect(await cliJson(['snapshot', 'pins'], options)).toEqual([]);
+  });
+
+  test('takes changes when it may, and forgets them', async () => {
+    for (const expected of ['0x55', '0x55'])
+      await whileExported(['--writable'], async (uri) => {
+        const { stdout } = await run('qemu-io', [
+          '-f',
+          'raw',
+          '-c',
+          'read -P 0 1M 64k',
+          '-c',
+          `write -P ${expected} 1M 64k`,
+          '-c',
+          `read -P ${expected} 1M 64k`,
+          uri,
+        ]);
+        expect(stdout).not.toMatch(/verification failed/i);
+      });
+  });
+});
+
+test('refuses what others could reach without credentials, a bad address, and a snapshot that is not there', async () => {
+  const exposed = await cli(['snapshot', 'export', snapshot, '--listen', '0.0.0.0:0', '--json'], options);
+  expect([exposed.code, errorOf(exposed).code]).toEqual([2, 'ARGUMENT_INVALID']);
+  const bad = await cli(['snapshot', 'export', snapshot, '--listen', 'somewhere', '--json'], options);
+  expect([bad.code, errorOf(bad).code]).toEqual([2, 'ARGUMENT_INVALID']);
+  const missing = await cli(['snapshot', 'export', '01hf7ycbsrcaw09jjr9favmsst', '--json'], options);
+  expect([missing.code, errorOf(missing).code]).toEqual([3, 'SNAPSHOT_NOT_FOUND']);
+});

@@ -1,6 +1,6 @@
 /** A file or block device, served as it is. */
 import type { BlockSizes, Export } from './nbd/export.ts';
-import { VolumeFile } from './volume-file.ts';
+import { inSteps, VolumeFile } from './volume-file.ts';
 
 export interface FileExportOptions {
   readonly name: string;
@@ -15,7 +15,9 @@ export const BLOCK_SIZES: BlockSizes = { minimumBytes: 1, preferredBytes: 4096, 
 
 export async function openFileExport(path: string, options: FileExportOptions): Promise<FileExport> {
   const file = await VolumeFile.open(path, options.readOnly ? 'r' : 'r+');
-  const syncIf = (fua: boolean): Promise<void> | void => (fua ? file.sync() : undefined);
+  /** A change, and its durability where that is asked for. */
+  const then = (change: void | Promise<void>, fua: boolean): void | Promise<void> =>
+    fua ? Promise.resolve(change).then(() => file.sync()) : change;
   return {
     ...options,
     multiConn: true,
@@ -27,18 +29,19 @@ export async function openFileExport(path: string, options: FileExportOptions): 
       read: (into, offset) => file.read(into, offset),
       readsZero: (offset, length) => file.readsZero(offset, length),
       write(parts, offset, fua) {
-        file.write(parts, offset);
-        return syncIf(fua);
+        return then(file.write(parts, offset), fua);
       },
       flush: () => file.sync(),
-      trim(offset, length, fua) {
-        file.trim(offset, length);
-        return syncIf(fua);
-      },
-      zero(offset, length, { fua, mayPunch }) {
-        file.zero(offset, length, mayPunch);
-        return syncIf(fua);
-      },
+      trim: (offset, length, fua) =>
+        then(
+          inSteps(offset, length, (at, n) => file.trim(at, n)),
+          fua,
+        ),
+      zero: (offset, length, { fua, mayPunch }) =>
+        then(
+          inSteps(offset, length, (at, n) => file.zero(at, n, mayPunch)),
+          fua,
+        ),
       cache: () => undefined,
       close: () => undefined,
     }),

@@ -13,7 +13,7 @@ import type { Backend, Export, MetaContext, StatusRun } from './nbd/export.ts';
 import type { ExtentSet } from './tracking/extent-set.ts';
 import { openTracker, type Tracker } from './tracking/tracker.ts';
 import type { RandomFile } from './tracking/tracking-file.ts';
-import { VolumeFile } from './volume-file.ts';
+import { inSteps, VolumeFile } from './volume-file.ts';
 
 export interface ServedVolumeOptions {
   readonly name: string;
@@ -150,13 +150,8 @@ export class ServedVolume implements AsyncDisposable {
 
   #backend(): Backend {
     const file = this.#file;
-    const then = (change: void | Promise<void>, fua: boolean): void | Promise<void> => {
-      if (!fua) return change;
-      return (async () => {
-        await change;
-        await file.sync();
-      })();
-    };
+    const then = (change: void | Promise<void>, fua: boolean): void | Promise<void> =>
+      fua ? Promise.resolve(change).then(() => file.sync()) : change;
     return {
       readNow: file.readCached,
       read: (into, offset) => file.read(into, offset),
@@ -173,12 +168,12 @@ export class ServedVolume implements AsyncDisposable {
       },
       trim: (offset, length, fua) =>
         then(
-          this.#change(offset, length, () => file.trim(offset, length)),
+          inSteps(offset, length, (at, n) => this.#change(at, n, () => file.trim(at, n))),
           fua,
         ),
       zero: (offset, length, { fua, mayPunch }) =>
         then(
-          this.#change(offset, length, () => file.zero(offset, length, mayPunch)),
+          inSteps(offset, length, (at, n) => this.#change(at, n, () => file.zero(at, n, mayPunch))),
           fua,
         ),
     };

@@ -10,7 +10,7 @@ import { NbdError, type Backend, type Export, type StatusRun } from './nbd/expor
 import { ERRNO } from './nbd/protocol.ts';
 import type { SnapshotView } from './snapshot-view.ts';
 import { ExtentSet } from './tracking/extent-set.ts';
-import type { VolumeFile } from './volume-file.ts';
+import { inSteps, type VolumeFile } from './volume-file.ts';
 
 export function readOnlyExport(name: string, view: SnapshotView): Export {
   const refuse = (): never => {
@@ -119,8 +119,8 @@ export function overlaidExport(name: string, view: SnapshotView, file: VolumeFil
         const length = parts.reduce((sum, part) => sum + part.length, 0);
         return change(offset, length, fua, () => file.write(parts, offset));
       },
-      trim: (offset, length, fua) => change(offset, length, fua, () => file.zero(offset, length, true)),
-      zero: (offset, length, { fua, mayPunch }) => change(offset, length, fua, () => file.zero(offset, length, mayPunch)),
+      trim: (offset, length, fua) => inSteps(offset, length, (at, n) => change(at, n, fua, () => file.zero(at, n, true))),
+      zero: (offset, length, { fua, mayPunch }) => inSteps(offset, length, (at, n) => change(at, n, fua, () => file.zero(at, n, mayPunch))),
       flush: () => file.sync(),
       cache: (offset, length) => warm(view, offset, length),
       close: () => undefined,

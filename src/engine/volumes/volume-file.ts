@@ -7,6 +7,7 @@
  */
 import { fdatasync, readSync, writevSync } from 'node:fs';
 import { open, unlink, type FileHandle } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { cachedReads, type CachedRead } from '../../ground/libc/cached-read.ts';
 import { dataRanges, punchHole } from '../../ground/libc/libc.ts';
@@ -105,6 +106,24 @@ export class VolumeFile implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.#file.close();
   }
+}
+
+/** A request to zero or trim may be of gigabytes; it is carried out so much a turn, for others wait. */
+const STEP_BYTES = 16 * 1024 * 1024;
+
+/** Makes a change to a range step by step; at once where one step is enough. */
+export function inSteps(
+  offset: number,
+  length: number,
+  make: (offset: number, length: number) => void | Promise<void>,
+): void | Promise<void> {
+  if (length <= STEP_BYTES) return make(offset, length);
+  return (async () => {
+    for (let at = offset; at < offset + length; at += STEP_BYTES) {
+      await make(at, Math.min(STEP_BYTES, offset + length - at));
+      await setImmediate();
+    }
+  })();
 }
 
 /** What is left of buffers after the first n bytes of them. */

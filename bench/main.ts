@@ -1,10 +1,19 @@
-/** `npm run bench -- volumes`: prints every figure that the docs quote, beside the peers' of the same run. */
+/** `npm run bench -- WHAT`: prints every figure that the docs quote, beside the peers' of the same run. */
+import { runVolumesNbdBench } from './volumes-nbd.ts';
 import { runVolumesBench } from './volumes.ts';
 
-const [, , what, ...rest] = process.argv;
-if (what !== 'volumes') {
-  process.stderr.write('usage: npm run bench -- volumes [--folder DIR] [--rounds N] [--only STEP,...] [--no-peers]\n');
+const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  volumes: runVolumesBench,
+  'volumes-nbd': runVolumesNbdBench,
+};
+
+const [, , what = '', ...rest] = process.argv;
+const bench = BENCHES[what];
+if (bench === undefined) {
+  process.stderr.write(`usage: npm run bench -- volumes [--folder DIR] [--rounds N] [--only STEP,...] [--no-peers]
+       npm run bench -- volumes-nbd [--folder DIR] [--rounds N] [--seconds S]
+`);
   process.exitCode = 2;
 } else {
-  await runVolumesBench(rest);
+  await bench(rest);
 }

@@ -80,6 +80,16 @@ export async function makeWorld(script: Script, server: FaultServer | null): Pro
       ...{ stores: script.stores.map(({ name }) => name), repository: REPOSITORY, retired: false },
     },
   }));
+  let striking: Promise<void> | null = null;
+  const strike = async (): Promise<void> => {
+    if (server !== null && script.stores.some(({ kind }) => kind === 's3')) return server.strike();
+    const first = script.stores.find(({ kind }) => kind === 'file');
+    if (!first) return;
+    renameSync(folderOf(first.name), `${folderOf(first.name)}.away`);
+    await sleep(AWAY_MS);
+    renameSync(`${folderOf(first.name)}.away`, folderOf(first.name));
+  };
+
   return {
     folder,
     image,
@@ -90,14 +100,8 @@ export async function makeWorld(script: Script, server: FaultServer | null): Pro
       existsSync(folderOf(store))
         ? readdirSync(path.join(folderOf(store), TEMP_FOLDER)).filter((body) => isDead(Number(body.split('.')[1])))
         : [],
-    async strike() {
-      if (server !== null && script.stores.some(({ kind }) => kind === 's3')) return server.strike();
-      const first = script.stores.find(({ kind }) => kind === 'file');
-      if (!first) return;
-      renameSync(folderOf(first.name), `${folderOf(first.name)}.away`);
-      await sleep(AWAY_MS);
-      renameSync(`${folderOf(first.name)}.away`, folderOf(first.name));
-    },
+    // Two operators may come to their strikes at once: the second one is struck by the first.
+    strike: () => (striking ??= strike().finally(() => (striking = null))),
     [Symbol.asyncDispose]: async () => {
       await homeStore[Symbol.asyncDispose]();
       rmSync(folder, { recursive: true, force: true });

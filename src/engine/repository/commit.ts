@@ -19,7 +19,6 @@ import { comparePositions } from './change.ts';
 import { claimAt } from './claims.ts';
 import { storeNodes, tryNames } from './destination.ts';
 import type { ChangeRef, Entry, EntryOf } from './entries.ts';
-import type { Ledger } from './ledger.ts';
 import { LOCATION_BYTES, readLocation, writeLocation, type Location } from './location.ts';
 import { changeName, encodePackId, packName } from './object-names.ts';
 import { packKeyOf } from './pack.ts';
@@ -65,12 +64,11 @@ export async function commitShipment(repository: Repository, shipment: Shipment)
   if (done !== undefined) return { kind: 'committed', root: done, sentBytes: 0 };
   const top = await buildTop(repository, shipment);
   const reliances = await relyOn(repository, shipment);
-  const sealed = top.entry;
   try {
     await repository.append((ledger) => {
       if (ledger.used.has(shipment.snapshot)) return null;
       refuseMissing(repository, ledger.n, reliances);
-      return sealed(ledger);
+      return top.entry;
     });
   } catch (error) {
     if (error instanceof Missing) return { kind: 'missing', values: error.values, ...error.answer };
@@ -118,7 +116,7 @@ async function relyOn(repository: Repository, shipment: Shipment): Promise<reado
 }
 
 interface BuiltTop {
-  readonly entry: (ledger: Ledger) => Entry;
+  readonly entry: Entry;
   readonly sentBytes: number;
 }
 
@@ -165,7 +163,7 @@ async function buildTop(repository: Repository, shipment: Shipment): Promise<Bui
   if (location) writeLocation(rootLocation, 0, location);
   return {
     sentBytes: stored.sentBytes,
-    entry: () => ({
+    entry: {
       kind: 'COMMIT',
       lineage,
       epoch,
@@ -179,6 +177,6 @@ async function buildTop(repository: Repository, shipment: Shipment): Promise<Bui
       takenMs: shipment.takenMs,
       consistency: shipment.consistency,
       label: shipment.label,
-    }),
+    },
   };
 }

@@ -4,10 +4,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { SnapshotId } from '../../domain/ids.ts';
-import { createLog } from '../../engine/log/log.ts';
 import { readDirectory } from '../../engine/repository/destination.ts';
-import { ENTRY_KINDS, entrySchema, type Entry } from '../../engine/repository/entries.ts';
-import { logName, packNameOf } from '../../engine/repository/object-names.ts';
+import { openLog } from '../../engine/repository/follower.ts';
+import { packNameOf } from '../../engine/repository/object-names.ts';
 import type { Repository } from '../../engine/repository/repository.ts';
 import { subtreeCount, valuesOf } from '../../engine/repository/transfer-reader.ts';
 import { createEnvironment } from '../cli/session.ts';
@@ -38,8 +37,7 @@ export async function recordsOf(
   repository: Repository,
   snapshot: SnapshotId,
 ): Promise<Readonly<Record<'COMMIT' | 'HIDE' | 'RECLAIM', number | null>>> {
-  const { store, key } = repository;
-  const log = createLog<Entry>({ store, sealing: key, nameOf: logName, entrySchema, kinds: ENTRY_KINDS, random: randomBytes });
+  const log = openLog(repository.store, repository.key, randomBytes);
   const found: Record<'COMMIT' | 'HIDE' | 'RECLAIM', number | null> = { COMMIT: null, HIDE: null, RECLAIM: null };
   for (let seq = 1; ; seq++) {
     const record = await log.read(seq);

@@ -5,8 +5,7 @@
  * grew by 90 MiB that nobody used. Two arenas for all threads, pieces of 256 KiB and more by themselves, and tops that are
  * trimmed at 2 MiB cost no time that could be measured (mallopt(3)). Where there is no mallopt nothing is done.
  */
-import { createRequire } from 'node:module';
-import type * as Koffi from 'koffi';
+import { loadKoffi } from './koffi.ts';
 
 const M_TRIM_THRESHOLD = -1;
 const M_MMAP_THRESHOLD = -3;
@@ -15,8 +14,7 @@ const M_ARENA_MAX = -8;
 /** To be called once, before threads are started. */
 export function tightenAllocator(): void {
   try {
-    // A require, because koffi must be loaded late and by synchronous callers; its types say `any` for what `func` returns.
-    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
+    const koffi = loadKoffi();
     const mallopt = koffi.load(null).func('int mallopt(int, int)') as (parameter: number, value: number) => number;
     mallopt(M_ARENA_MAX, 2);
     mallopt(M_MMAP_THRESHOLD, 256 * 1024);

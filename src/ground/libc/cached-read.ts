@@ -4,8 +4,7 @@
  * preadv2 with RWF_NOWAIT is how Linux says that. Where it cannot be had (another platform, a file system without it), every
  * read is left to the waiting kind: slower, never wrong.
  */
-import { createRequire } from 'node:module';
-import type * as Koffi from 'koffi';
+import { loadKoffi } from './koffi.ts';
 
 const RWF_NOWAIT = 8;
 const EAGAIN = 11;
@@ -20,8 +19,7 @@ interface Calls {
 
 function load(): Calls | null {
   try {
-    // A require, because koffi must be loaded late and by synchronous callers; its types say `any` for what `func` returns.
-    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
+    const koffi = loadKoffi();
     const preadv2 = koffi.load(null).func('int64_t preadv2(int, void *, int, int64_t, int)') as Preadv2;
     return { preadv2, address: (buffer) => koffi.address(buffer) as bigint, errno: () => koffi.errno() };
   } catch {

@@ -1,14 +1,13 @@
 /**
  * The C library calls that Node does not offer: where a file has data and holes, and making holes.
  *
- * koffi is loaded on first use and only here. Where it cannot be loaded (a platform without a prebuilt binary) or the
+ * Where koffi cannot be loaded (a platform without a prebuilt binary) or the
  * file system knows no holes, callers get null or false and do without: a volume is then read whole, a hole is written
  * as zeros. Nothing here decides anything; a wrong answer can cost time, never bytes.
  *
  * lseek moves the descriptor's position. Nobody in Holdfast uses that position: all reads and writes name theirs.
  */
-import { createRequire } from 'node:module';
-import type * as Koffi from 'koffi';
+import { loadKoffi } from './koffi.ts';
 
 interface Libc {
   lseek(fd: number, offset: number, whence: number): number;
@@ -27,8 +26,7 @@ const POSIX_FADV_SEQUENTIAL = 2;
 
 function load(): Libc | null {
   try {
-    // A require, because koffi must be loaded late and by synchronous callers; its types say `any` for what `func` returns.
-    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
+    const koffi = loadKoffi();
     const self = koffi.load(null);
     return {
       lseek: self.func('int64_t lseek(int, int64_t, int)') as Libc['lseek'],

@@ -10,9 +10,9 @@
  * no pointer leaves this file, and no call is made that could read or write past the views it was given.
  */
 import { createCipheriv, hash } from 'node:crypto';
-import { createRequire } from 'node:module';
 import { zstdDecompressSync } from 'node:zlib';
 import type * as Koffi from 'koffi';
+import { loadKoffi } from './koffi.ts';
 import { HoldfastError } from '../../domain/errors.ts';
 
 /** Calls as koffi makes them: pointers are opaque, buffers are passed by address. */
@@ -148,7 +148,7 @@ let loaded: { readonly aead: Aead | null; readonly zstd: Zstd | null } | undefin
 
 export function linked(): { readonly aead: Aead | null; readonly zstd: Zstd | null } {
   loaded ??= orNull(() => {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
+    const koffi = loadKoffi();
     const self = koffi.load(null);
     return { aead: orNull(() => checkedAead(makeAead(self))), zstd: orNull(() => checkedZstd(makeZstd(self))) };
   }) ?? { aead: null, zstd: null };

@@ -86,19 +86,27 @@ const content = fc
   .array(fc.tuple(fc.constantFrom(...POSITIONS), fc.integer({ min: 1, max: 9 })), { minLength: 1, maxLength: 9 })
   .map((writes): Content => new Map(writes));
 
+/** A value of its own in each of so many subtrees. */
+const scattered = fc
+  .integer({ min: 5, max: 8 })
+  .map((count): Content => new Map(Array.from({ length: count }, (_, i) => [i * SUBTREE_EXTENTS, i + 1])));
+
 test('whatever is deleted before each commit, a capture ends within its bound, whole and rightly counted', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.option(content),
-      content,
+      fc.oneof(content, scattered),
       fc.array(content, { maxLength: 3 }),
       fc.array(fc.nat(2), { maxLength: 6 }),
-      async (parent, wanted, others, kills) => {
+      fc.boolean(),
+      async (parent, wanted, others, kills, oneByOne) => {
         // The very content, so that nodes up to the root are known as well; then each value alone, to die alone.
         const alone = [...wanted.values()].map((value): Content => new Map([[9, value]]));
         const field = await contest(parent, [...others, wanted, ...alone]);
+        // Before the first commit everything dies that holds more than one value, and one of those; then one more each time.
+        const deaths = oneByOne ? [others.length + 2] : kills;
         const zeros = new Map([...(parent?.keys() ?? [])].map((extent) => [extent, 0]));
-        expect(await captureAgainst(field, new Map([...zeros, ...wanted]), kills)).toBeLessThanOrEqual(MISSING_ROUNDS_MAX + 1);
+        expect(await captureAgainst(field, new Map([...zeros, ...wanted]), deaths)).toBeLessThanOrEqual(MISSING_ROUNDS_MAX + 1);
         expect(await audit(field.repository)).toEqual([]);
         expect(field.alarms).toEqual([]);
       },

@@ -22,13 +22,13 @@ import {
   OPTION_REPLY,
   OPTION_REPLY_HEADER_BYTES,
   OPTION_REPLY_MAGIC,
-  REQUEST_BYTES,
-  REQUEST_MAGIC,
   SIMPLE_REPLY_BYTES,
   SIMPLE_REPLY_MAGIC,
   STRUCTURED_REPLY_MAGIC,
   TRANSMISSION,
 } from './protocol.ts';
+import { encodeOption } from './negotiation.ts';
+import { encodeRequest } from './requests.ts';
 import type { NbdAddress } from './uri.ts';
 
 export interface NbdTarget {
@@ -154,11 +154,7 @@ async function greet(wire: Wire): Promise<void> {
 
 /** Sends an option and gathers its replies; the last one is an acknowledgement or a refusal. */
 async function ask(wire: Wire, option: number, data: Buffer = Buffer.alloc(0)): Promise<readonly OptionReply[]> {
-  const head = Buffer.alloc(16);
-  head.writeBigUInt64BE(OPTION_MAGIC, 0);
-  head.writeUInt32BE(option, 8);
-  head.writeUInt32BE(data.length, 12);
-  wire.socket.write(Buffer.concat([head, data]));
+  wire.socket.write(encodeOption(option, data));
   const replies: OptionReply[] = [];
   for (;;) {
     const reply = await wire.take(OPTION_REPLY_HEADER_BYTES);
@@ -251,7 +247,8 @@ class Client implements NbdClient {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#failure ??= new Error('the connection was closed');
-    if (!this.#wire.socket.destroyed) this.#wire.socket.end(requestOf(COMMAND.DISC, 0n, 0, 0));
+    if (!this.#wire.socket.destroyed)
+      this.#wire.socket.end(encodeRequest({ flags: 0, command: COMMAND.DISC, cookie: 0n, offset: 0, length: 0 }));
     const cut = setTimeout(() => this.#wire.socket.destroy(), 1000);
     await this.#ended;
     clearTimeout(cut);
@@ -272,7 +269,7 @@ class Client implements NbdClient {
         settle: (failure) => (failure === null ? resolve(waiting) : reject(failure)),
       };
       this.#waiting.set(cookie, waiting);
-      this.#wire.socket.write(requestOf(command, cookie, offset, length));
+      this.#wire.socket.write(encodeRequest({ flags: 0, command, cookie, offset, length }));
     });
   }
 
@@ -372,16 +369,6 @@ function isWhole({ covered, length }: Waiting): boolean {
     at = to;
   }
   return at === length;
-}
-
-function requestOf(command: number, cookie: bigint, offset: number, length: number): Buffer {
-  const bytes = Buffer.alloc(REQUEST_BYTES);
-  bytes.writeUInt32BE(REQUEST_MAGIC, 0);
-  bytes.writeUInt16BE(command, 6);
-  bytes.writeBigUInt64BE(cookie, 8);
-  bytes.writeBigUInt64BE(BigInt(offset), 16);
-  bytes.writeUInt32BE(length, 24);
-  return bytes;
 }
 
 const offsetOf = (bytes: Buffer): number => bytes.readUInt32BE(0) * 2 ** 32 + bytes.readUInt32BE(4);

@@ -63,6 +63,15 @@ export function greeting(): Buffer {
   return bytes;
 }
 
+/** An option as a client sends it. */
+export function encodeOption(option: number, data: Buffer): Buffer {
+  const head = Buffer.alloc(OPTION_HEADER_BYTES);
+  head.writeBigUInt64BE(OPTION_MAGIC, 0);
+  head.writeUInt32BE(option, 8);
+  head.writeUInt32BE(data.length, 12);
+  return Buffer.concat([head, data]);
+}
+
 export function transmissionFlags(of: Export): number {
   const { HAS_FLAGS, SEND_FLUSH, SEND_FUA, SEND_TRIM, SEND_WRITE_ZEROES, SEND_DF, SEND_CACHE } = TRANSMISSION;
   let flags = HAS_FLAGS | SEND_FLUSH | SEND_FUA | SEND_DF | SEND_CACHE;

@@ -50,6 +50,18 @@ export class RequestReader {
   }
 }
 
+/** A request as a client sends it; the payload of a write follows. */
+export function encodeRequest({ flags, command, cookie, offset, length }: Header): Buffer {
+  const bytes = Buffer.alloc(REQUEST_BYTES);
+  bytes.writeUInt32BE(REQUEST_MAGIC, 0);
+  bytes.writeUInt16BE(flags, 4);
+  bytes.writeUInt16BE(command, 6);
+  bytes.writeBigUInt64BE(cookie, 8);
+  bytes.writeBigUInt64BE(BigInt(offset), 16);
+  bytes.writeUInt32BE(length, 24);
+  return bytes;
+}
+
 const readHeader = (bytes: Buffer): Header => ({
   flags: bytes.readUInt16BE(4),
   command: bytes.readUInt16BE(6),

@@ -9,7 +9,7 @@
  * connection, and that connection only.
  */
 import type { ByteQueue } from './byte-queue.ts';
-import { errnoOf, type Backend, type MetaContext, type StatusRun } from './export.ts';
+import { errnoOf, NbdError, type Backend, type MetaContext, type StatusRun } from './export.ts';
 import type { Agreed } from './negotiation.ts';
 import { CHUNK, CHUNK_HEADER_BYTES, COMMAND, COMMAND_FLAG, ERRNO, SIMPLE_REPLY_BYTES, type Errno } from './protocol.ts';
 import { writeChunkHeader, writeSimpleHeader, type Replies } from './replies.ts';
@@ -45,16 +45,6 @@ export interface TransmissionPort {
   /** A backend failed; the client was told a number. */
   onFailure(error: unknown, request: Request): void;
   onEnd(end: TransmissionEnd): void;
-}
-
-/** A request's errors, before a backend is asked. */
-class Refused {
-  readonly errno: Errno;
-  readonly why: string;
-  constructor(errno: Errno, why: string) {
-    this.errno = errno;
-    this.why = why;
-  }
 }
 
 const FLAGS_KNOWN: Readonly<Record<number, number>> = {
@@ -136,7 +126,7 @@ export class Transmission {
 
   #serve(request: Request): void {
     const refused = this.#refusal(request);
-    if (refused !== null) return this.#fail(request, refused.errno, refused.why);
+    if (refused !== null) return this.#fail(request, refused.errno, refused.message);
     if (request.command === COMMAND.READ) return this.#read(request);
     if (request.command === COMMAND.BLOCK_STATUS) return this.#wait(request, this.#blockStatus(request));
     try {
@@ -152,25 +142,26 @@ export class Transmission {
     }
   }
 
-  #refusal({ command, flags, offset, length }: Request): Refused | null {
+  /** What is wrong with a request, before a backend is asked. */
+  #refusal({ command, flags, offset, length }: Request): NbdError | null {
     const { agreed, isClosing } = this.#port;
     const { sizeBytes, readOnly, blockSizes, fastZero } = agreed.export;
     const known = FLAGS_KNOWN[command];
-    if (isClosing()) return new Refused(ERRNO.ESHUTDOWN, 'the server is shutting down');
-    if (known === undefined) return new Refused(ERRNO.EINVAL, `command ${command} is not known`);
-    if ((flags & ~known) !== 0) return new Refused(ERRNO.EINVAL, `flags ${flags & ~known} are not known to command ${command}`);
-    if (CHANGES.has(command) && readOnly) return new Refused(ERRNO.EPERM, 'the export is read-only');
+    if (isClosing()) return new NbdError(ERRNO.ESHUTDOWN, 'the server is shutting down');
+    if (known === undefined) return new NbdError(ERRNO.EINVAL, `command ${command} is not known`);
+    if ((flags & ~known) !== 0) return new NbdError(ERRNO.EINVAL, `flags ${flags & ~known} are not known to command ${command}`);
+    if (CHANGES.has(command) && readOnly) return new NbdError(ERRNO.EPERM, 'the export is read-only');
     if (command === COMMAND.FLUSH) return null;
     if (offset + length > sizeBytes)
-      return new Refused(CHANGES.has(command) && command !== COMMAND.TRIM ? ERRNO.ENOSPC : ERRNO.EINVAL, 'the range leaves the export');
+      return new NbdError(CHANGES.has(command) && command !== COMMAND.TRIM ? ERRNO.ENOSPC : ERRNO.EINVAL, 'the range leaves the export');
     const { minimumBytes, maximumBytes } = blockSizes;
     if (offset % minimumBytes !== 0 || (length % minimumBytes !== 0 && offset + length !== sizeBytes))
-      return new Refused(ERRNO.EINVAL, `the range is not of blocks of ${minimumBytes} bytes`);
-    if (command === COMMAND.READ && length > maximumBytes) return new Refused(ERRNO.EOVERFLOW, `more than ${maximumBytes} bytes at once`);
-    if (command === COMMAND.BLOCK_STATUS && agreed.contexts.size === 0) return new Refused(ERRNO.EINVAL, 'no context was agreed on');
-    if (command === COMMAND.BLOCK_STATUS && length === 0) return new Refused(ERRNO.EINVAL, 'the status of nothing');
+      return new NbdError(ERRNO.EINVAL, `the range is not of blocks of ${minimumBytes} bytes`);
+    if (command === COMMAND.READ && length > maximumBytes) return new NbdError(ERRNO.EOVERFLOW, `more than ${maximumBytes} bytes at once`);
+    if (command === COMMAND.BLOCK_STATUS && agreed.contexts.size === 0) return new NbdError(ERRNO.EINVAL, 'no context was agreed on');
+    if (command === COMMAND.BLOCK_STATUS && length === 0) return new NbdError(ERRNO.EINVAL, 'the status of nothing');
     if ((flags & COMMAND_FLAG.FAST_ZERO) !== 0 && command === COMMAND.WRITE_ZEROES && !fastZero)
-      return new Refused(ERRNO.EINVAL, 'fast zeros were not offered');
+      return new NbdError(ERRNO.EINVAL, 'fast zeros were not offered');
     return null;
   }
 

@@ -1,6 +1,9 @@
 /** A client that sends what it is told, byte for byte, and keeps what comes back. */
 import { connect, type Socket } from 'node:net';
-import { OPTION, OPTION_MAGIC, REQUEST_MAGIC } from '../../../../src/engine/volumes/nbd/protocol.ts';
+import { encodeOption } from '../../../../src/engine/volumes/nbd/negotiation.ts';
+import { OPTION } from '../../../../src/engine/volumes/nbd/protocol.ts';
+import { encodeRequest } from '../../../../src/engine/volumes/nbd/requests.ts';
+import type { NbdAddress } from '../../../../src/engine/volumes/nbd/uri.ts';
 
 export interface RawClient extends Disposable {
   readonly socket: Socket;
@@ -11,8 +14,8 @@ export interface RawClient extends Disposable {
   ended(): Promise<void>;
 }
 
-export async function rawClient(path: string): Promise<RawClient> {
-  const socket = connect(path);
+export async function rawClient(at: NbdAddress): Promise<RawClient> {
+  const socket = connect(at);
   const chunks: Buffer[] = [];
   let length = 0;
   let closed = false;
@@ -43,13 +46,7 @@ export async function rawClient(path: string): Promise<RawClient> {
   };
 }
 
-export function option(number: number, data: Buffer = Buffer.alloc(0)): Buffer {
-  const head = Buffer.alloc(16);
-  head.writeBigUInt64BE(OPTION_MAGIC, 0);
-  head.writeUInt32BE(number, 8);
-  head.writeUInt32BE(data.length, 12);
-  return Buffer.concat([head, data]);
-}
+export const option = (number: number, data: Buffer = Buffer.alloc(0)): Buffer => encodeOption(number, data);
 
 export const clientFlags = (flags: number): Buffer => {
   const bytes = Buffer.alloc(4);
@@ -66,13 +63,5 @@ export function go(name: string, number: number = OPTION.GO): Buffer {
   return option(number, data);
 }
 
-export function request(command: number, cookie: bigint, offset: number, length: number, flags = 0): Buffer {
-  const bytes = Buffer.alloc(28);
-  bytes.writeUInt32BE(REQUEST_MAGIC, 0);
-  bytes.writeUInt16BE(flags, 4);
-  bytes.writeUInt16BE(command, 6);
-  bytes.writeBigUInt64BE(cookie, 8);
-  bytes.writeBigUInt64BE(BigInt(offset), 16);
-  bytes.writeUInt32BE(length, 24);
-  return bytes;
-}
+export const request = (command: number, cookie: bigint, offset: number, length: number, flags = 0): Buffer =>
+  encodeRequest({ flags, command, cookie, offset, length });

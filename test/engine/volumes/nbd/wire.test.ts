@@ -7,6 +7,7 @@ import { Negotiation } from '../../../../src/engine/volumes/nbd/negotiation.ts';
 import { COMMAND, ERRNO, OPTION, OPTION_REPLY } from '../../../../src/engine/volumes/nbd/protocol.ts';
 import { RequestReader } from '../../../../src/engine/volumes/nbd/requests.ts';
 import { serveNbd } from '../../../../src/engine/volumes/nbd/server.ts';
+import type { NbdAddress } from '../../../../src/engine/volumes/nbd/uri.ts';
 import { clientFlags, go, option, rawClient, request, type RawClient } from './raw-client.ts';
 import { serveFile } from './serve-file.ts';
 
@@ -17,8 +18,8 @@ const GO_REPLY_BYTES = 52;
 const SIMPLE = 16;
 
 /** A client in transmission with simple replies; what comes from now on begins at the number it gives. */
-async function inTransmission(path: string): Promise<{ readonly client: RawClient; readonly from: number }> {
-  const client = await rawClient(path);
+async function inTransmission(at: NbdAddress): Promise<{ readonly client: RawClient; readonly from: number }> {
+  const client = await rawClient(at);
   client.socket.write(Buffer.concat([clientFlags(3), go('disk')]));
   const from = GREETING_BYTES + GO_REPLY_BYTES;
   expect(await client.until(from)).toBe(true);
@@ -119,12 +120,12 @@ test('requests come out the same however their bytes are cut', () => {
 
 test('garbage at any point ends one connection and harms no other', async () => {
   await using served = await serveFile(4 * MIB);
-  const { client: good, from } = await inTransmission(served.socket);
+  const { client: good, from } = await inTransmission(served.server.address);
   using _ = good;
   let at = from;
   await fc.assert(
     fc.asyncProperty(noise, fc.boolean(), async (parts, agreed) => {
-      using bad = agreed ? (await inTransmission(served.socket)).client : await rawClient(served.socket);
+      using bad = agreed ? (await inTransmission(served.server.address)).client : await rawClient(served.server.address);
       bad.socket.end(Buffer.concat(parts));
       await bad.ended();
       good.socket.write(request(COMMAND.READ, 7n, 0, 512));
@@ -147,7 +148,7 @@ test.each([
   ['block status without a context', request(COMMAND.BLOCK_STATUS, 1n, 0, 512), ERRNO.EINVAL],
 ])('%s is refused by its number, and the connection goes on', async (_, bytes, errno) => {
   await using served = await serveFile(4 * MIB);
-  const { client, from } = await inTransmission(served.socket);
+  const { client, from } = await inTransmission(served.server.address);
   using __ = client;
   client.socket.write(bytes);
   expect(await client.until(from + SIMPLE)).toBe(true);
@@ -169,8 +170,7 @@ test('what a backend throws is told to that request alone, and to the operator',
     { host: '127.0.0.1', port: 0 },
     { exports: () => [failing], onEvent: (event) => void (event.kind === 'failure' && failures.push(event.error)) },
   );
-  const { port } = server.address as { readonly port: number };
-  using client = await rawClient(port as unknown as string);
+  using client = await rawClient(server.address);
   client.socket.write(Buffer.concat([clientFlags(3), go('disk')]));
   const from = GREETING_BYTES + GO_REPLY_BYTES;
   await client.until(from);
@@ -194,8 +194,7 @@ test('a client that takes no replies is not read on; what is held for it is boun
     { host: '127.0.0.1', port: 0 },
     { exports: () => [huge], limits: { requestsMax: 16, pendingBytesMax: 4 * MIB } },
   );
-  const { port } = server.address as { readonly port: number };
-  using client = await rawClient(port as unknown as string);
+  using client = await rawClient(server.address);
   client.socket.write(Buffer.concat([clientFlags(3), go('disk')]));
   await client.until(GREETING_BYTES + GO_REPLY_BYTES);
   client.socket.pause();
@@ -221,8 +220,7 @@ test('requests that wait are bounded, and all are answered when they can be', as
     { host: '127.0.0.1', port: 0 },
     { exports: () => [slow], limits: { requestsMax: 8, pendingBytesMax: 64 * MIB } },
   );
-  const { port } = server.address as { readonly port: number };
-  using client = await rawClient(port as unknown as string);
+  using client = await rawClient(server.address);
   client.socket.write(Buffer.concat([clientFlags(3), go('disk')]));
   const from = GREETING_BYTES + GO_REPLY_BYTES;
   await client.until(from);
@@ -233,7 +231,7 @@ test('requests that wait are bounded, and all are answered when they can be', as
 
 test('a handshake that stalls is ended', async () => {
   await using served = await serveFile(MIB, { handshakeMsMax: 50 });
-  using client = await rawClient(served.socket);
+  using client = await rawClient(served.server.address);
   client.socket.write(clientFlags(3));
   await client.ended();
   while (served.server.connections > 0) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -244,8 +242,7 @@ test('closing answers what is under way, refuses what comes, and cuts off who st
   let finish: () => void = () => undefined;
   const slow = anExport({ read: () => new Promise((resolve) => (finish = resolve)) });
   const server = await serveNbd({ host: '127.0.0.1', port: 0 }, { exports: () => [slow] });
-  const { port } = server.address as { readonly port: number };
-  using client = await rawClient(port as unknown as string);
+  using client = await rawClient(server.address);
   client.socket.write(Buffer.concat([clientFlags(3), go('disk')]));
   const from = GREETING_BYTES + GO_REPLY_BYTES;
   await client.until(from);

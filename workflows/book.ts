@@ -29,7 +29,8 @@ const STATE = defineSearchAttributeKey('HoldfastState', SearchAttributeType.KEYW
 
 export const statusQuery = defineQuery<JobStatus>(STATUS_QUERY);
 
-export interface Book {
+export interface Book<Kind extends JobKind = JobKind> {
+  readonly kind: Kind;
   readonly status: JobStatus;
   update(changes: Partial<JobStatus>): void;
 }
@@ -46,14 +47,15 @@ const page = (title: string, status: JobStatus): string =>
     status.snapshot ? `\nSnapshot \`${status.snapshot}\`` : '',
   ].join('\n');
 
-interface Subject {
-  readonly kind: JobKind;
+interface Subject<Kind extends JobKind> {
+  readonly kind: Kind;
   readonly title: string;
   readonly volume: string;
   readonly store: string;
 }
 
-function openBook({ kind, title, volume, store }: Subject): Book {
+/** What a job answers to from its first moment is set up between this and `runJob`: the first thing that a job waits for. */
+export function openBook<Kind extends JobKind>({ kind, title, volume, store }: Subject<Kind>): Book<Kind> {
   let status: JobStatus = {
     kind,
     state: 'running',
@@ -73,6 +75,7 @@ function openBook({ kind, title, volume, store }: Subject): Book {
   ]);
   setCurrentDetails(page(title, status));
   return {
+    kind,
     get status() {
       return status;
     },
@@ -84,16 +87,15 @@ function openBook({ kind, title, volume, store }: Subject): Book {
   };
 }
 
-/** Runs a job: opens its book, notes its beginning and its end in the catalog, and ends with its result. */
+/** Runs a job: notes its beginning and its end in the catalog, and ends with its result. */
 export async function runJob<Kind extends JobKind, Result>(
-  subject: Subject & { readonly kind: Kind },
+  book: Book<Kind>,
   input: JobInputs[Kind],
   work: (book: Book) => Promise<Result>,
   summarise: (result: Result) => string,
 ): Promise<Result> {
-  const book = openBook(subject);
   const { workflowId } = workflowInfo();
-  await short.beginJob(workflowId, subject.kind, input);
+  await short.beginJob(workflowId, book.kind, input);
   try {
     const result = await work(book);
     await short.endJob(workflowId, 'done', summarise(result));

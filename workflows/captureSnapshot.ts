@@ -11,17 +11,21 @@ import { newSnapshotId, type SnapshotId, type StoreName } from '../src/domain/id
 import type { CaptureInput } from '../src/domain/job-inputs.ts';
 import { hostQueue, QUEUE, type CaptureResult } from '../src/domain/jobs.ts';
 import type { OpenedCapture } from '../activities/shipping.ts';
-import { failureOf, runJob, type Book } from './book.ts';
+import { failureOf, openBook, runJob, type Book } from './book.ts';
+import { takeOrders, type Orders } from './orders.ts';
 import { brief, briefWithin, bulk, short } from './queues.ts';
 import { committedRoot, DETACH_AFTER_MS, reclaimReleased, shipToAll } from './shipping.ts';
 
 export async function captureSnapshot(input: CaptureInput): Promise<CaptureResult> {
   // Clock and dice are the workflow's own: the same id on replay.
   const snapshot = (input.snapshot as SnapshotId | undefined) ?? newSnapshotId(Date.now(), Math.random);
+  const store = (input.stores ?? []).join(',') || 'all';
+  const opened = openBook({ kind: 'captureSnapshot', title: `Capture of ${input.volume}`, volume: input.volume, store });
+  const orders = takeOrders(opened);
   return runJob(
-    { kind: 'captureSnapshot', title: `Capture of ${input.volume}`, volume: input.volume, store: (input.stores ?? []).join(',') || 'all' },
+    opened,
     { ...input, snapshot },
-    (book) => capture(input, snapshot, book),
+    (book) => capture(input, snapshot, book, orders),
     ({ readBytes, stores }) =>
       `${snapshot}: read ${readBytes} bytes, ${stores.filter((one) => one.kind === 'committed').length} of ${stores.length} stores have it`,
   );
@@ -38,7 +42,7 @@ const SOURCE_FAULTS: ReadonlySet<string> = new Set([
 /** For a store that is down a job that has failed does not wait; its claim ends with the next capture. */
 const ABANDON_WITHIN_MS = 60_000;
 
-async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book): Promise<CaptureResult> {
+async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book, orders: Orders): Promise<CaptureResult> {
   const plan = await short.planCapture(input, snapshot);
   const queue = hostQueue(plan.node);
   const detachAfterMs = input.detachAfterMs ?? DETACH_AFTER_MS;
@@ -65,7 +69,6 @@ async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book): P
     await Promise.all(closing);
   };
 
-  book.update({ phase: `waiting for node ${plan.node}` });
   const stores = await shipToAll(
     {
       ...{ volume: plan.volume, repository: plan.repository, snapshot, parallel: 1, detachAfterMs },
@@ -94,6 +97,7 @@ async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book): P
     },
     plan.stores,
     book,
+    orders,
   ).catch(async (error: unknown) => {
     if (SOURCE_FAULTS.has(failureOf(error).code)) await abandon();
     throw error;

@@ -1,13 +1,18 @@
 /** Collects a repository: what is due is reclaimed, thin packs are rewritten, what crashes left is swept, a checkpoint is written when due. */
 import type { CollectInput } from '../src/domain/job-inputs.ts';
 import { QUEUE_DATA, type CollectResult } from '../src/domain/jobs.ts';
-import { runJob } from './book.ts';
+import { openBook, runJob } from './book.ts';
 import { bulk } from './queues.ts';
 import { wakeDelete } from './shipping.ts';
 
 export const collectGarbage = (input: CollectInput): Promise<CollectResult> =>
   runJob(
-    { kind: 'collectGarbage', title: `Collection of ${input.repository} in ${input.store}`, volume: input.repository, store: input.store },
+    openBook({
+      kind: 'collectGarbage',
+      title: `Collection of ${input.repository} in ${input.store}`,
+      volume: input.repository,
+      store: input.store,
+    }),
     input,
     async (book) => {
       book.update({ phase: 'collecting' });

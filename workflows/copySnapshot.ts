@@ -5,20 +5,25 @@ import type { SnapshotId, StoreName } from '../src/domain/ids.ts';
 import type { CopyInput } from '../src/domain/job-inputs.ts';
 import { QUEUE_DATA, type CopyResult } from '../src/domain/jobs.ts';
 import type { OpenedCopy } from '../activities/shipping.ts';
-import { runJob, type Book } from './book.ts';
+import { openBook, runJob, type Book } from './book.ts';
+import { takeOrders, type Orders } from './orders.ts';
 import { brief, bulk, short } from './queues.ts';
 import { committedRoot, PATIENT_MS, reclaimReleased, shipToAll, wakeDelete } from './shipping.ts';
 
-export const copySnapshot = (input: CopyInput): Promise<CopyResult> =>
-  runJob(
-    { kind: 'copySnapshot', title: `Copy of ${input.snapshot} from ${input.from}`, volume: input.volume, store: input.to.join(',') },
+export function copySnapshot(input: CopyInput): Promise<CopyResult> {
+  const title = `Copy of ${input.snapshot} from ${input.from}`;
+  const opened = openBook({ kind: 'copySnapshot', title, volume: input.volume, store: input.to.join(',') });
+  const orders = takeOrders(opened);
+  return runJob(
+    opened,
     input,
-    (book) => copy(input, book),
+    (book) => copy(input, book, orders),
     ({ snapshot, readBytes, stores }) =>
       `${snapshot}: fetched ${readBytes} bytes, ${stores.filter((one) => one.kind === 'committed').length} of ${stores.length} stores have it`,
   );
+}
 
-async function copy(input: CopyInput, book: Book): Promise<CopyResult> {
+async function copy(input: CopyInput, book: Book, orders: Orders): Promise<CopyResult> {
   const plan = await short.planCopy(input);
   const state: { opened: OpenedCopy | null } = { opened: null };
   const requireOpened = (): OpenedCopy => {
@@ -50,6 +55,7 @@ async function copy(input: CopyInput, book: Book): Promise<CopyResult> {
       },
       plan.to,
       book,
+      orders,
     );
     const root = committedRoot(stores);
     await reclaimReleased(plan.repository, stores);

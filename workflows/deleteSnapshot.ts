@@ -11,7 +11,7 @@ import { allHandlersFinished, condition, continueAsNew, defineSignal, defineUpda
 import type { DeleteJob } from '../activities/lifecycle.ts';
 import type { DeleteInput } from '../src/domain/job-inputs.ts';
 import { LOOK_AGAIN_SIGNAL, PURGE_UPDATE, UNDELETE_UPDATE, type DeleteResult } from '../src/domain/jobs.ts';
-import { runJob, type Book } from './book.ts';
+import { openBook, runJob, type Book } from './book.ts';
 import { short } from './queues.ts';
 import { wakeDelete } from './shipping.ts';
 
@@ -22,27 +22,40 @@ export const undeleteUpdate = defineUpdate<void>(UNDELETE_UPDATE);
 const LOOK_EVERY_MS = 30_000;
 const LOOK_EVERY_MAX_MS = 3_600_000;
 
-export const deleteSnapshot = (input: DeleteInput): Promise<DeleteResult> =>
-  runJob(
-    { kind: 'deleteSnapshot', title: `Delete of ${input.snapshot} from ${input.store}`, volume: input.volume, store: input.store },
+export function deleteSnapshot(input: DeleteInput): Promise<DeleteResult> {
+  const title = `Delete of ${input.snapshot} from ${input.store}`;
+  const opened = openBook({ kind: 'deleteSnapshot', title, volume: input.volume, store: input.store });
+  const wishes = takeWishes();
+  return runJob(
+    opened,
     input,
-    (book) => remove(input, book),
+    (book) => remove(input, book, wishes),
     ({ snapshot, outcome, freedBytes }) =>
       freedBytes === null ? `${snapshot}: ${outcome}` : `${snapshot}: ${outcome}, ${freedBytes} bytes freed`,
   );
+}
 
-async function remove(input: DeleteInput, book: Book): Promise<DeleteResult> {
-  let asked: 'purge' | 'undelete' | null = null;
-  let look = false;
+/** What a delete is told while it is open; taken from its first moment, as orders are (orders.ts). */
+interface Wishes {
+  asked: 'purge' | 'undelete' | null;
+  look: boolean;
+}
+
+function takeWishes(): Wishes {
+  const wishes: Wishes = { asked: null, look: false };
   setHandler(lookAgainSignal, () => {
-    look = true;
+    wishes.look = true;
   });
   setHandler(purgeUpdate, () => {
-    asked = 'purge';
+    wishes.asked = 'purge';
   });
   setHandler(undeleteUpdate, () => {
-    asked = 'undelete';
+    wishes.asked = 'undelete';
   });
+  return wishes;
+}
+
+async function remove(input: DeleteInput, book: Book, wishes: Wishes): Promise<DeleteResult> {
   const job = await short.planDelete(input);
   const { store, repository, snapshot, inspection } = job;
   const result = (outcome: DeleteResult['outcome'], freedBytes: number | null = null): DeleteResult => ({
@@ -56,12 +69,12 @@ async function remove(input: DeleteInput, book: Book): Promise<DeleteResult> {
   if (!inspection.hidden || (job.purge && !inspection.purge)) await short.hideSnapshot(store, repository, inspection.seen, job.purge);
   let everyMs = LOOK_EVERY_MS;
   for (;;) {
-    if (asked === 'undelete' || asked === 'purge') {
-      const wish: 'purge' | 'undelete' = asked;
-      asked = null;
+    const wish = wishes.asked;
+    if (wish !== null) {
+      wishes.asked = null;
       if ((await fulfil(job, wish)) === 'undeleted') return result('undeleted');
     }
-    look = false;
+    wishes.look = false;
     const state = await short.lookAtDelete(store, repository, snapshot);
     if (state.kind === 'gone') return result('reclaimed');
     if (state.kind === 'visible') return result('undeleted');
@@ -75,7 +88,7 @@ async function remove(input: DeleteInput, book: Book): Promise<DeleteResult> {
       state: 'waiting',
       phase: state.kind === 'pending' ? `hidden; waits: ${state.obstacle}` : 'hidden; another collector is at it',
     });
-    const woken = await condition(() => look || asked !== null, state.kind === 'due' ? 1000 : everyMs);
+    const woken = await condition(() => wishes.look || wishes.asked !== null, state.kind === 'due' ? 1000 : everyMs);
     if (!woken) everyMs = Math.min(LOOK_EVERY_MAX_MS, everyMs * 2);
     if (workflowInfo().continueAsNewSuggested) {
       await condition(allHandlersFinished);

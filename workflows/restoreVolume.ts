@@ -2,18 +2,18 @@
 import { CancellationScope } from '@temporalio/workflow';
 import type { RestoreInput } from '../src/domain/job-inputs.ts';
 import { hostQueue, type RestoreResult } from '../src/domain/jobs.ts';
-import { runJob, type Book } from './book.ts';
+import { openBook, runJob, type Book } from './book.ts';
 import { brief, bulk, short } from './queues.ts';
 import { wakeDelete } from './shipping.ts';
 
 export const restoreVolume = (input: RestoreInput): Promise<RestoreResult> =>
   runJob(
-    {
+    openBook({
       kind: 'restoreVolume',
       title: `Restore of ${input.volume} from ${input.store} to ${input.target}`,
       volume: input.volume,
       store: input.store,
-    },
+    }),
     input,
     (book) => restore(input, book),
     ({ snapshot, target, writtenBytes }) => `${snapshot} is at ${target}, ${writtenBytes} bytes written`,

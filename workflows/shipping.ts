@@ -9,17 +9,7 @@
  * answers to be missing is shipped again to that store alone, four commits a store at the most (domain/missing.ts).
  */
 import { ApplicationFailure } from '@temporalio/common';
-import {
-  CancellationScope,
-  condition,
-  defineUpdate,
-  getExternalWorkflowHandle,
-  isCancellation,
-  log,
-  ParentClosePolicy,
-  setHandler,
-  startChild,
-} from '@temporalio/workflow';
+import { condition, getExternalWorkflowHandle, isCancellation, log, ParentClosePolicy, startChild } from '@temporalio/workflow';
 import type { copySnapshot } from './copySnapshot.ts';
 import type {
   CommitOutcome,
@@ -33,13 +23,10 @@ import type {
 import { HEALTHY, mayResume, observe, type StoreHealth } from '../src/domain/health.ts';
 import type { RepositoryName, SnapshotId, StoreName, VolumeName } from '../src/domain/ids.ts';
 import { shipAgain } from '../src/domain/missing.ts';
-import { DETACH_UPDATE, JOB_IDS, LOOK_AGAIN_SIGNAL, PAUSE_UPDATE, RESUME_UPDATE, type StoreOutcome } from '../src/domain/jobs.ts';
+import { JOB_IDS, LOOK_AGAIN_SIGNAL, type StoreOutcome } from '../src/domain/jobs.ts';
 import { failureOf, type Book } from './book.ts';
+import type { Orders } from './orders.ts';
 import { short } from './queues.ts';
-
-export const pauseUpdate = defineUpdate<void>(PAUSE_UPDATE);
-export const resumeUpdate = defineUpdate<void>(RESUME_UPDATE);
-export const detachUpdate = defineUpdate<void, [StoreName]>(DETACH_UPDATE);
 
 /** A store that keeps a job paused for longer is detached, where the input does not say. */
 export const DETACH_AFTER_MS = 10 * 60 * 1000;
@@ -77,26 +64,15 @@ interface Lane {
   bringAll: boolean;
 }
 
-export async function shipToAll(port: ShippingPort, stores: readonly StoreName[], book: Book): Promise<readonly StoreOutcome[]> {
+export async function shipToAll(
+  port: ShippingPort,
+  stores: readonly StoreName[],
+  book: Book,
+  orders: Orders,
+): Promise<readonly StoreOutcome[]> {
   const lanes = new Map<StoreName, Lane>();
   const outcomes = new Map<StoreName, StoreOutcome>();
   const detached = new Map<StoreName, string>();
-  const wanted = new Set<StoreName>();
-  let userPaused = false;
-  const running = new Set<CancellationScope>();
-
-  setHandler(pauseUpdate, () => {
-    userPaused = true;
-    book.update({ state: 'paused', phase: 'paused by its operator' });
-    for (const scope of running) scope.cancel();
-  });
-  setHandler(resumeUpdate, () => {
-    userPaused = false;
-    book.update({ state: 'running', phase: 'resumed', paused: null });
-  });
-  setHandler(detachUpdate, (store) => {
-    wanted.add(store);
-  });
 
   const isOut = (store: StoreName): boolean => detached.has(store) || outcomes.has(store);
 
@@ -128,12 +104,12 @@ export async function shipToAll(port: ShippingPort, stores: readonly StoreName[]
       const ill = involved.filter((name) => !isOut(name) && !mayResume(health.get(name) ?? HEALTHY));
       if (ill.length === 0) break;
       const failing = ill.filter((name) => (health.get(name)?.streak ?? 0) === 0);
-      const doomed = failing.filter((name) => wanted.has(name) || waitedMs >= port.detachAfterMs);
+      const doomed = failing.filter((name) => orders.leaving.has(name) || waitedMs >= port.detachAfterMs);
       for (const name of doomed) detach(name, answers.find((answer) => answer.store === name)?.failure?.message ?? reason);
       if (doomed.length > 0 && ill.length === doomed.length) break;
       if (doomed.length > 0) continue;
       const pauseMs = failing.length > 0 ? everyMs : Math.min(PROBE_EVERY_MAX_MS, (PROBE_EVERY_MS / 4) * 1.5 ** times);
-      await condition(() => wanted.size > 0 && failing.some((name) => wanted.has(name)), pauseMs);
+      await condition(() => failing.some((name) => orders.leaving.has(name)), pauseMs);
       waitedMs += pauseMs;
       if (failing.length > 0) everyMs = Math.min(PROBE_EVERY_MAX_MS, everyMs * 1.5);
     }
@@ -163,26 +139,17 @@ export async function shipToAll(port: ShippingPort, stores: readonly StoreName[]
   /** Ships one subtree until each of these lanes that is still there has its receipt. */
   const shipSubtree = async (subtree: number, among: readonly Lane[]): Promise<void> => {
     for (;;) {
-      await condition(() => !userPaused);
+      await orders.toGoOn();
       const open = among.filter((lane) => lanes.has(lane.store) && !lane.receipts.has(subtree));
       if (open.length === 0) return;
-      let part: Part;
-      const scope = new CancellationScope();
-      running.add(scope);
-      try {
-        part = await scope.run(() =>
-          port.ship(
-            subtree,
-            open.map(({ store, epoch, bringAll }) => ({ store, epoch, bringAll })),
-          ),
-        );
-      } catch (error) {
-        // Paused by its operator: what the stores have confirmed is adopted when it goes on.
-        if (isCancellation(error) && scope.consideredCancelled && userPaused) continue;
-        throw error;
-      } finally {
-        running.delete(scope);
-      }
+      const part = await orders.untilPaused(() =>
+        port.ship(
+          subtree,
+          open.map(({ store, epoch, bringAll }) => ({ store, epoch, bringAll })),
+        ),
+      );
+      // What the stores have confirmed is adopted when it goes on.
+      if (part === null) continue;
       for (const { store, receipt } of part.receipts) lanes.get(store)?.receipts.set(subtree, receipt);
       const sentBytes = part.receipts.reduce((sum, { receipt }) => sum + receipt.sentBytes, 0);
       book.update({ readBytes: book.status.readBytes + part.readBytes, sentBytes: book.status.sentBytes + sentBytes });
@@ -243,8 +210,11 @@ export async function shipToAll(port: ShippingPort, stores: readonly StoreName[]
     }
   };
 
+  await orders.toGoOn();
+  for (const store of stores) if (orders.leaving.has(store)) detach(store, 'left behind by its operator');
   book.update({ phase: 'claiming', snapshot: port.snapshot });
   const subtrees = await openAll();
+  await orders.toGoOn();
   book.update({ phase: 'shipping', totalUnits: subtrees });
   await shipAll(Array.from({ length: subtrees }, (_, i) => i));
   book.update({ phase: 'committing' });

@@ -1,7 +1,7 @@
 /** Verifies snapshots of a volume in a store: structure, a seeded sample, or every byte; cut into units that workers share. */
 import type { VerifyInput } from '../src/domain/job-inputs.ts';
 import { QUEUE_DATA, type Damage, type VerifyResult } from '../src/domain/jobs.ts';
-import { runJob, type Book } from './book.ts';
+import { openBook, runJob, type Book } from './book.ts';
 import { bulk, short } from './queues.ts';
 
 /** Damaged values in a result; each unit has its own bound, and a result must fit in a history. */
@@ -9,7 +9,7 @@ const DAMAGE_SHOWN = 200;
 
 export const verifyStore = (input: VerifyInput): Promise<VerifyResult> =>
   runJob(
-    { kind: 'verifyStore', title: `Verification of ${input.volume} in ${input.store}`, volume: input.volume, store: input.store },
+    openBook({ kind: 'verifyStore', title: `Verification of ${input.volume} in ${input.store}`, volume: input.volume, store: input.store }),
     input,
     (book) => verify(input, book),
     ({ valuesChecked, damaged, differing }) =>

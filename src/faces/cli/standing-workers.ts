@@ -5,15 +5,14 @@
  * ever stopped for it). A worker is ready when Temporal sees it poll: its identity ends in its pid. Changed under the stack's
  * lock, so that two `up` at once start one of each.
  */
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { HoldfastError } from '../../domain/errors.ts';
 import { hostQueue, QUEUE } from '../../domain/jobs.ts';
 import type { Configuration, Variables } from '../../ground/configuration/configuration.ts';
+import { readNote, writeNote } from '../../ground/notes/note.ts';
 import { freePorts } from '../stack/ports.ts';
 import { endProcess, identify, isAlive, ProcessIdentity } from '../stack/process-identity.ts';
-import { withProcessLock } from '../stack/process-lock.ts';
+import { withProcessLock } from '../../ground/processes/process-lock.ts';
 import { ServerProcess } from '../stack/server-process.ts';
 import type { JobClient } from './jobs.ts';
 import { workerVariables } from './standing-configuration.ts';
@@ -43,38 +42,17 @@ const filesOf = (folder: string, role: WorkerRole) => ({
   lock: path.join(folder, 'stack', 'workers.lock'),
 });
 
-async function readNote(folder: string, role: WorkerRole): Promise<Note> {
-  const { note } = filesOf(folder, role);
-  const text = await readFile(note, 'utf8').catch((error: unknown) => {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
-    throw error;
-  });
-  if (text === null) return { format: 1, process: null, metricsPort: null };
-  const parsed = NoteSchema.safeParse(jsonOrNull(text));
-  if (parsed.success) return parsed.data;
-  throw new HoldfastError('RECORD_INVALID', `${note} is not what \`holdfast up\` wrote; stop the worker by hand and remove the file`, {
-    file: note,
-  });
-}
+const readWorkerNote = async (folder: string, role: WorkerRole): Promise<Note> =>
+  (await readNote(filesOf(folder, role).note, NoteSchema, 'stop the worker by hand and remove the file')) ?? {
+    format: 1,
+    process: null,
+    metricsPort: null,
+  };
 
-function jsonOrNull(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // Not JSON: the schema refuses it, with the name of the file.
-    return null;
-  }
-}
-
-async function writeNote(folder: string, role: WorkerRole, value: Note): Promise<void> {
-  const { note } = filesOf(folder, role);
-  await mkdir(path.dirname(note), { recursive: true });
-  await writeFile(`${note}.${process.pid}`, `${JSON.stringify(value)}\n`, { mode: 0o600 });
-  await rename(`${note}.${process.pid}`, note);
-}
+const writeWorkerNote = (folder: string, role: WorkerRole, note: Note): Promise<void> => writeNote(filesOf(folder, role).note, note);
 
 export async function workerStatus({ folder }: Configuration, role: WorkerRole): Promise<WorkerStatus> {
-  const { process: noted, metricsPort } = await readNote(folder, role);
+  const { process: noted, metricsPort } = await readWorkerNote(folder, role);
   const running = noted !== null && (await isAlive(noted));
   return {
     worker: role,
@@ -94,7 +72,7 @@ async function start(configuration: Configuration, role: WorkerRole, variables: 
   let identity: string | null = null;
   const recordPid = async (pid: number): Promise<void> => {
     identity = `${role}@${host}/${pid}`;
-    await writeNote(folder, role, { format: 1, process: await identify(pid), metricsPort });
+    await writeWorkerNote(folder, role, { format: 1, process: await identify(pid), metricsPort });
   };
   const { queue, kind } = queueOf(role, host);
   await ServerProcess.start({
@@ -139,10 +117,10 @@ export const workersUp = (
   });
 
 async function stop({ folder }: Configuration, role: WorkerRole): Promise<boolean> {
-  const note = await readNote(folder, role);
+  const note = await readWorkerNote(folder, role);
   if (note.process === null) return false;
   const stopped = await endProcess(note.process, STOP_GRACE_MS);
-  await writeNote(folder, role, { ...note, process: null });
+  await writeWorkerNote(folder, role, { ...note, process: null });
   return stopped;
 }
 

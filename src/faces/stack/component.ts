@@ -11,7 +11,7 @@ import path from 'node:path';
 import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import type { StackEnvironment } from './environment.ts';
 import type { Progress } from './progress.ts';
-import { withProcessLock } from './process-lock.ts';
+import { withProcessLock } from '../../ground/processes/process-lock.ts';
 
 export interface Component {
   readonly name: string;

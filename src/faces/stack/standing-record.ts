@@ -9,7 +9,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { z } from 'zod';
-import { HoldfastError } from '../../domain/errors.ts';
+import { readNote, writeNote } from '../../ground/notes/note.ts';
 import type { StackEnvironment } from './environment.ts';
 import { ProcessIdentity } from './process-identity.ts';
 import type { S3Credentials } from './s3.ts';
@@ -63,28 +63,11 @@ async function replaceFile(file: string, text: string): Promise<void> {
   await rename(temporary, file);
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // Not JSON: the schema refuses it below, with the name of the file.
-    return null;
-  }
-}
-
-export async function readRecord(component: StackComponent, environment: StackEnvironment): Promise<StandingRecord | null> {
-  const { record } = standingPaths(component, environment);
-  const text = await readIfThere(record);
-  if (text === null) return null;
-  const parsed = StandingRecord.safeParse(parseJson(text));
-  if (parsed.success) return parsed.data;
-  throw new HoldfastError('RECORD_INVALID', `${record} is not what \`holdfast up\` wrote; stop the server by hand and remove the file`, {
-    file: record,
-  });
-}
+export const readRecord = (component: StackComponent, environment: StackEnvironment): Promise<StandingRecord | null> =>
+  readNote(standingPaths(component, environment).record, StandingRecord, 'stop the server by hand and remove the file');
 
 export const writeRecord = (record: StandingRecord, environment: StackEnvironment): Promise<void> =>
-  replaceFile(standingPaths(record.component, environment).record, `${JSON.stringify(record, null, 2)}\n`);
+  writeNote(standingPaths(record.component, environment).record, record);
 
 /** The credentials of the S3 server of this home; made and kept at the first call. */
 export async function standingCredentials(environment: StackEnvironment): Promise<S3Credentials> {

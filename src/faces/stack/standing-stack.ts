@@ -14,7 +14,7 @@ import { externalKafka, startKafka } from './kafka.ts';
 import { kafkaIsReady } from './kafka-probe.ts';
 import { LOOPBACK, freePorts } from './ports.ts';
 import { endProcess, identify, isAlive } from './process-identity.ts';
-import { withProcessLock } from './process-lock.ts';
+import { withProcessLock } from '../../ground/processes/process-lock.ts';
 import { externalS3, s3IsReady, startS3 } from './s3.ts';
 import { readRecord, STACK_COMPONENTS, standingCredentials, standingPaths, writeRecord } from './standing-record.ts';
 import type { StackComponent, StandingRecord } from './standing-record.ts';

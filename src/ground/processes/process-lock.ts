@@ -28,6 +28,13 @@ function tryLock(file: string): DatabaseSync | null {
   }
 }
 
+/** The lock on `file`, held until it is disposed of; null while another process has it. */
+export async function tryProcessLock(file: string): Promise<Disposable | null> {
+  await mkdir(path.dirname(file), { recursive: true });
+  const holder = tryLock(file);
+  return holder && { [Symbol.dispose]: () => holder.close() };
+}
+
 /** Runs `work` while holding the lock on `file`; waits as long as it takes, and calls `onWait` once when it has to. */
 export async function withProcessLock<T>(file: string, onWait: () => void, work: () => Promise<T>): Promise<T> {
   await mkdir(path.dirname(file), { recursive: true });

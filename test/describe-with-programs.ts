@@ -1,23 +1,17 @@
 /**
  * Tests that need programs of the system. Where one is missing they are skipped, loudly; with CI set that is a failure, for
  * `.ci/run` installs them.
+ *
+ *     const describePrograms = await describeWithPrograms('nbdcopy', 'qemu-io');
+ *     describePrograms('...', () => { ... });
  */
-import { accessSync, constants } from 'node:fs';
-import path from 'node:path';
 import { describe } from '@jest/globals';
+import { createPrograms } from '../src/faces/demo/programs.ts';
 
-const isThere = (program: string): boolean =>
-  [...(process.env['PATH'] ?? '').split(path.delimiter), '/usr/sbin', '/sbin'].some((folder) => {
-    try {
-      accessSync(path.join(folder, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-
-export function describeWithPrograms(...programs: readonly string[]): typeof describe | typeof describe.skip {
-  const missing = programs.filter((program) => !isThere(program));
+export async function describeWithPrograms(...names: readonly string[]): Promise<typeof describe | typeof describe.skip> {
+  const programs = createPrograms(process.env['PATH'] ?? '', new AbortController().signal);
+  const missing: string[] = [];
+  for (const name of names) if ((await programs.find(name)) === null) missing.push(name);
   if (missing.length === 0) return describe;
   if (process.env['CI'] === 'true') throw new Error(`not on this machine: ${missing.join(', ')}`);
   process.stderr.write(`\n*** SKIPPED: tests that need ${missing.join(', ')}, which this machine does not have\n\n`);

@@ -117,11 +117,8 @@ test('a served volume is captured at its freeze, and the next time only what cha
   expect((await restored()).equals(after)).toBe(true);
 });
 
-describeWithPrograms(
-  'qemu-img',
-  'qemu-io',
-  'qemu-nbd',
-)('a disk of QEMU', () => {
+const describeQemu = await describeWithPrograms('qemu-img', 'qemu-io', 'qemu-nbd');
+describeQemu('a disk of QEMU', () => {
   test('with its dirty bitmap only what that marks is read; one that lies is refused', async () => {
     const image = path.join(folder, 'disk.qcow2');
     const serve = async (name: string): Promise<void> => {

@@ -54,12 +54,8 @@ async function serve(of: Export) {
   return { uri: `nbd+unix:///disk?socket=${socket}`, [Symbol.asyncDispose]: () => server.close() };
 }
 
-describeWithPrograms(
-  'nbdcopy',
-  'nbdinfo',
-  'qemu-io',
-  'qemu-img',
-)('real clients', () => {
+const describeClients = await describeWithPrograms('nbdcopy', 'nbdinfo', 'qemu-io', 'qemu-img');
+describeClients('real clients', () => {
   test('read a snapshot as it was captured; zeros are holes; nothing can be written', async () => {
     await using served = await serve(readOnlyExport('disk', view));
     const copy = path.join(folder, 'copy.img');

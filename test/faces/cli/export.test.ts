@@ -56,7 +56,8 @@ async function whileExported(
   return { code: await code, err };
 }
 
-describeWithPrograms('nbdcopy', 'qemu-io')('an exported snapshot', () => {
+const describePrograms = await describeWithPrograms('nbdcopy', 'qemu-io');
+describePrograms('an exported snapshot', () => {
   test.each([
     ['a Unix socket', []],
     ['TCP', ['--listen', '127.0.0.1:0']],

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import { createPrograms } from '../../../src/faces/demo/programs.ts';
+import { describeWithPrograms } from '../../describe-with-programs.ts';
 import { describeWith } from '../stack/describe-with.ts';
 
 const MAIN = fileURLToPath(new URL('../../../src/faces/demo/main.ts', import.meta.url));
@@ -34,12 +34,9 @@ const runDemo = (args: readonly string[]): Promise<{ readonly status: number; re
     });
   });
 
-const hasMke2fs = (await createPrograms(process.env['PATH'] ?? '', new AbortController().signal).find('mke2fs')) !== null;
-if (!hasMke2fs && process.env['CI'] === 'true') throw new Error('mke2fs is not there: install e2fsprogs');
-if (!hasMke2fs) process.stderr.write('\n*** SKIPPED: the demo needs mke2fs (e2fsprogs)\n\n');
-const describeTemporal = await describeWith('temporal');
-
-(hasMke2fs ? describeTemporal : describe.skip)('the demo', () => {
+const describePrograms = await describeWithPrograms('mke2fs');
+const describeDemo = describePrograms === describe.skip ? describePrograms : await describeWith('temporal');
+describeDemo('the demo', () => {
   let folder: string;
   beforeAll(async () => {
     folder = await mkdtemp(path.join(tmpdir(), 'demo-test-'));

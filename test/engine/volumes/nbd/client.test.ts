@@ -68,7 +68,8 @@ test('our own server: reads, holes, status', async () => {
   await expect(connectTo(served.socket, 'other')).rejects.toThrow('refuses the export "other"');
 });
 
-describeWithPrograms('nbdkit')('nbdkit', () => {
+const describeNbdkit = await describeWithPrograms('nbdkit');
+describeNbdkit('nbdkit', () => {
   test('reads, and an error of the server is that read alone', async () => {
     const socket = path.join(newFolder(), 's');
     const trigger = `${socket}.fail`;
@@ -84,11 +85,8 @@ describeWithPrograms('nbdkit')('nbdkit', () => {
   });
 });
 
-describeWithPrograms(
-  'qemu-img',
-  'qemu-nbd',
-  'qemu-io',
-)('qemu-nbd', () => {
+const describeQemu = await describeWithPrograms('qemu-img', 'qemu-nbd', 'qemu-io');
+describeQemu('qemu-nbd', () => {
   test('a dirty bitmap tells what has changed', async () => {
     const folder = newFolder();
     const [image, socket] = [path.join(folder, 'disk.qcow2'), path.join(folder, 's')];

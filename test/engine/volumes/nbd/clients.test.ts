@@ -20,7 +20,8 @@ const SIZE = 64 * MIB;
 const qemuIo = (served: ServedFile, ...commands: readonly string[]): Promise<{ readonly stdout: string }> =>
   run('qemu-io', ['-f', 'raw', ...commands.flatMap((command) => ['-c', command]), served.uri()]);
 
-describeWithPrograms('nbdinfo', 'nbdcopy')('libnbd', () => {
+const describeLibnbd = await describeWithPrograms('nbdinfo', 'nbdcopy');
+describeLibnbd('libnbd', () => {
   test('nbdinfo sees size, structured replies, every capability and the contexts', async () => {
     await using served = await serveFile(SIZE);
     const { stdout } = await run('nbdinfo', ['--json', served.uri()]);
@@ -77,7 +78,8 @@ describeWithPrograms('nbdinfo', 'nbdcopy')('libnbd', () => {
   });
 });
 
-describeWithPrograms('nbdinfo', 'openssl')('TLS', () => {
+const describeTls = await describeWithPrograms('nbdinfo', 'openssl');
+describeTls('TLS', () => {
   test('a client with a certificate of the same authority is served; one without, and one in the clear, are not', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'hf-tls-'));
     await createCertificates(folder);
@@ -100,7 +102,8 @@ describeWithPrograms('nbdinfo', 'openssl')('TLS', () => {
   });
 });
 
-describeWithPrograms('qemu-img', 'qemu-io')('QEMU', () => {
+const describeQemu = await describeWithPrograms('qemu-img', 'qemu-io');
+describeQemu('QEMU', () => {
   test('qemu-img compares, converts and maps', async () => {
     await using served = await serveFile(SIZE);
     await qemuIo(served, 'write -P 1 1M 2M', 'write -P 2 60M 4M', 'flush');
@@ -146,7 +149,8 @@ describeWithPrograms('qemu-img', 'qemu-io')('QEMU', () => {
   });
 });
 
-describeWithPrograms('fio')('fio', () => {
+const describeFio = await describeWithPrograms('fio');
+describeFio('fio', () => {
   test('four connections of random writes at random sizes verify', async () => {
     await using served = await serveFile(SIZE);
     // It leaves the state of a verification where it runs.

@@ -12,7 +12,6 @@ import { lineageOf, newSnapshotId, volumeName, type SnapshotId } from '../../../
 import { openCached, type CachedRepository, type Caches } from '../../../src/engine/repository/cached.ts';
 import { writeCheckpoint } from '../../../src/engine/repository/checkpoint.ts';
 import { collect } from '../../../src/engine/repository/collector.ts';
-import type { Environment } from '../../../src/engine/repository/environment.ts';
 import { ensureRepository, openRepositoryFormat } from '../../../src/engine/repository/format.ts';
 import { createNodeCaches } from '../../../src/engine/repository/node-cache.ts';
 import { hideSnapshot } from '../../../src/engine/repository/pins.ts';
@@ -21,14 +20,8 @@ import type { Repository } from '../../../src/engine/repository/repository.ts';
 import { valuesOf } from '../../../src/engine/repository/transfer-reader.ts';
 import { createMemoryStore, type MemoryStore } from '../memory-store.ts';
 import { capture, fingerprintOfValue, type Content } from './ship.ts';
+import { environment } from './world.ts';
 
-const environment: Environment = {
-  writer: 'test',
-  nowMs: () => 0,
-  random: (size) => randomBytes(size),
-  sleep: () => Promise.resolve(),
-  alarm: () => undefined,
-};
 const PASSPHRASE = 'right';
 const folders: string[] = [];
 const coldCaches = (): Caches => {

@@ -14,21 +14,14 @@ import { openCached, type CachedRepository } from '../../../src/engine/repositor
 import { decodeChangePart, emptyPart, encodeChangePart } from '../../../src/engine/repository/change.ts';
 import { writeCheckpoint } from '../../../src/engine/repository/checkpoint.ts';
 import { readDirectory } from '../../../src/engine/repository/destination.ts';
-import type { Environment } from '../../../src/engine/repository/environment.ts';
 import { ensureRepository, openRepositoryFormat, type UnlockedRepository } from '../../../src/engine/repository/format.ts';
 import { isHoldfastError } from '../../../src/domain/errors.ts';
 import { openEnvelope, sealEnvelope } from '../../../src/ground/sealing/envelope.ts';
 import { decodeBody } from '../../../src/ground/sealing/blob.ts';
 import { createMemoryStore, type MemoryStore } from '../memory-store.ts';
 import { capture } from './ship.ts';
+import { environment } from './world.ts';
 
-const environment: Environment = {
-  writer: 'test',
-  nowMs: () => 0,
-  random: (size) => randomBytes(size),
-  sleep: () => Promise.resolve(),
-  alarm: () => undefined,
-};
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-newer-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 let caches = 0;

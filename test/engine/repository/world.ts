@@ -11,6 +11,15 @@ import { capture, type Content } from './ship.ts';
 export const KEY = { dataKey: Buffer.alloc(32, 7), repositoryId: Buffer.alloc(16, 1) };
 export const LINEAGE = lineageOf(volumeName('v'), 1);
 
+/** Without waits; nobody hears its alarms. */
+export const environment: Environment = {
+  writer: 'test',
+  nowMs: () => 0,
+  random: (size) => randomBytes(size),
+  sleep: () => Promise.resolve(),
+  alarm: () => undefined,
+};
+
 export interface Opened {
   readonly repository: Repository;
   readonly alarms: string[];
@@ -18,14 +27,10 @@ export interface Opened {
 
 export function open(store: ObjectStore, table: Table = createMemoryTable()): Opened {
   const alarms: string[] = [];
-  const environment: Environment = {
-    writer: 'test',
-    nowMs: () => 0,
-    random: (size) => randomBytes(size),
-    sleep: async () => undefined,
-    alarm: (message) => void alarms.push(message),
+  return {
+    repository: openRepository({ store, key: KEY, table, environment: { ...environment, alarm: (message) => void alarms.push(message) } }),
+    alarms,
   };
-  return { repository: openRepository({ store, key: KEY, table, environment }), alarms };
 }
 
 let serial = 0;

@@ -10,11 +10,16 @@ import { nbdUri, type NbdAddress } from '../../../engine/volumes/nbd/uri.ts';
 import { formatBytes } from '../quantities.ts';
 import type { Session } from '../session.ts';
 
+interface HostAndPort {
+  readonly host: string;
+  readonly port: number;
+}
+
 interface ExportOptions {
   readonly volume?: VolumeName;
   readonly store?: StoreName;
   readonly socket?: string;
-  readonly listen?: NbdAddress;
+  readonly listen?: HostAndPort;
   readonly tlsCertificates?: string;
   readonly writable?: boolean;
 }
@@ -23,7 +28,7 @@ const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/;
 /** A pin is renewed long before a third of its time has passed. */
 const RENEW_EVERY_MS = 3600 * 1000;
 
-const hostAndPort = (text: string): NbdAddress => {
+const hostAndPort = (text: string): HostAndPort => {
   const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
   if (match && port <= 65_535) return { host: match[1] ?? match[2] ?? '', port };
@@ -41,7 +46,7 @@ async function readCertificates(folder: string): Promise<{ readonly ca: Buffer; 
 }
 
 function checkExposure({ listen, tlsCertificates }: ExportOptions): void {
-  if (listen === undefined || 'path' in listen || LOOPBACK.test(listen.host) || tlsCertificates !== undefined) return;
+  if (listen === undefined || LOOPBACK.test(listen.host) || tlsCertificates !== undefined) return;
   throw new HoldfastError('ARGUMENT_INVALID', `${listen.host} can be reached by others, who would need no credentials`, {
     field: '--listen',
     expected: 'a loopback address, or --tls-certificates',

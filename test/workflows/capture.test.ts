@@ -1,9 +1,13 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { volumeName } from '../../src/domain/ids.ts';
 import { SUBTREE_EXTENTS } from '../../src/domain/limits.ts';
+import { findVolume } from '../../src/engine/catalog/catalog.ts';
+import { serveFile } from '../engine/volumes/nbd/serve-file.ts';
 import { describeWith, finder } from '../faces/stack/describe-with.ts';
-import { writeExtents } from '../systems/image.ts';
+import { digestOfImage, writeExtents } from '../systems/image.ts';
+import { restoreSnapshot } from '../systems/restore-snapshot.ts';
 import { expectCounted, expectSound, failureOf, raiseStage, until, type Stage } from './stage.ts';
 
 const EXTENT = 64 * 1024;
@@ -128,6 +132,29 @@ describeTemporal('captureSnapshot', () => {
     const result: unknown = await (await changeWhileRead(true)).result();
     expect(result).toMatchObject({ consistency: 'fuzzy' });
     await expectCounted(stage, 'busy', ['a', 'b']);
+  });
+
+  test('refuses an NBD export that may be written, and takes it as fuzzy with consent', async () => {
+    const { installation, threads } = stage;
+    await using served = await serveFile(spec.sizeBytes);
+    writeExtents(served.file, spec.sizeBytes, EXTENT, filled);
+    await installation.addVolume('served', ['a', 'b'], { ...spec, writes: [] });
+    await installation.home.catalog.append((state) => ({
+      kind: 'VOLUME_SET',
+      volume: { ...findVolume(state, volumeName('served')), path: served.uri() },
+    }));
+    expect(await stage.failure('captureSnapshot', { volume: 'served' })).toBe('SOURCE_CHANGED');
+    expect(await claimsOf('served', ['a', 'b'])).toEqual([0, 0]);
+
+    const { consistency, snapshot } = await stage.run('captureSnapshot', { volume: 'served', allowFuzzy: true });
+    expect(consistency).toBe('fuzzy');
+    for (const store of ['a', 'b']) {
+      const repository = await installation.repository(store, 'served');
+      expect(repository.ledger().snapshots.get(snapshot)).toMatchObject({ consistency: 'fuzzy' });
+      const target = `${served.file}.${store}`;
+      await restoreSnapshot(repository, threads, { volume: volumeName('served'), snapshot, target });
+      expect(digestOfImage(target)).toBe(digestOfImage(served.file));
+    }
   });
 
   test('refuses a volume that shrank, and takes it with consent', async () => {

@@ -1,13 +1,14 @@
 /** `holdfast snapshot export`: a real client reads the disk; the snapshot is pinned meanwhile, and let go at the end. */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { tmpdir } from 'node:os';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { runCli } from '../../../src/faces/cli/program.ts';
 import { describeWithPrograms } from '../../describe-with-programs.ts';
+import { createCertificates } from '../../engine/volumes/nbd/certificates.ts';
 import { captureFile } from './capture-file.ts';
 import { cli, cliJson, errorOf, type CliOptions } from './run-cli.ts';
 
@@ -87,6 +88,36 @@ describePrograms('an exported snapshot', () => {
         ]);
         expect(stdout).not.toMatch(/verification failed/i);
       });
+  });
+});
+
+const describeTls = await describeWithPrograms('nbdinfo', 'openssl');
+describeTls('with --tls-certificates', () => {
+  test('a client with a certificate of the same authority gets in; one of another, one without any, and one in the clear do not', async () => {
+    const [certificates, stranger] = [at('certificates'), at('stranger')];
+    for (const made of [certificates, stranger]) {
+      await mkdir(made);
+      await createCertificates(made);
+    }
+    await copyFile(path.join(certificates, 'ca-cert.pem'), path.join(stranger, 'ca-cert.pem'));
+    await mkdir(at('nobody'));
+    await copyFile(path.join(certificates, 'ca-cert.pem'), path.join(at('nobody'), 'ca-cert.pem'));
+    const ended = await whileExported(['--listen', 'localhost:0', '--tls-certificates', certificates], async (uri) => {
+      expect(uri).toMatch(/^nbds:/);
+      const { stdout } = await run('nbdinfo', [`${uri}?tls-certificates=${certificates}`]);
+      expect(stdout).toMatch(new RegExp(`newstyle-fixed with TLS[^]*export-size: ${image.length}`));
+      for (const folderOf of [stranger, at('nobody')])
+        await expect(run('nbdinfo', [`${uri}?tls-certificates=${folderOf}`])).rejects.toThrow();
+      await expect(run('nbdinfo', [uri.replace(/^nbds:/, 'nbd:')])).rejects.toThrow();
+      // Turned away, and not in the way of the next one.
+      await run('nbdinfo', [`${uri}?tls-certificates=${certificates}`]);
+    });
+    expect(ended.code).toBe(0);
+  });
+
+  test('a folder without them is refused before anything is served', async () => {
+    const refused = await cli(['snapshot', 'export', snapshot, '--tls-certificates', at('nowhere'), '--json'], options);
+    expect([refused.code, errorOf(refused).code]).toEqual([2, 'ARGUMENT_INVALID']);
   });
 });
 

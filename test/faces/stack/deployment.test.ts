@@ -2,6 +2,7 @@
 import { expect, test } from '@jest/globals';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { WORKER_FLAGS, WORKER_ROLES } from '../../../src/faces/cli/worker-entry.ts';
 import { SEARCH_ATTRIBUTES } from '../../../src/faces/stack/temporal.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
@@ -28,4 +29,9 @@ test('passwords are files, never values', () => {
 
 test('registers the search attributes that a server of our own is started with', () => {
   for (const [name, type] of Object.entries(SEARCH_ATTRIBUTES)) expect(text).toContain(`--name ${name} --type ${type}`);
+});
+
+test('runs each worker with the flags that a worker of our own is started with', () => {
+  const commands = all(/^ +command: \[(.*dist\/workers\/.*)\]$/gm);
+  expect([...commands].sort()).toEqual(WORKER_ROLES.map((role) => ['node', ...WORKER_FLAGS, `dist/workers/${role}.js`].join(', ')));
 });

@@ -37,12 +37,12 @@ const hostAndPort = (text: string): HostAndPort => {
 
 /** Of this server, and of the authority whose clients it serves. */
 async function readCertificates(folder: string): Promise<{ readonly ca: Buffer; readonly cert: Buffer; readonly key: Buffer }> {
-  const [ca, cert, key] = ['ca-cert.pem', 'server-cert.pem', 'server-key.pem'].map((name) =>
+  const read = (name: string): Promise<Buffer> =>
     readFile(path.join(folder, name)).catch((error: unknown) => {
       throw new HoldfastError('ARGUMENT_INVALID', `${path.join(folder, name)} cannot be read`, { field: '--tls-certificates' }, error);
-    }),
-  );
-  return { ca: (await ca) ?? Buffer.alloc(0), cert: (await cert) ?? Buffer.alloc(0), key: (await key) ?? Buffer.alloc(0) };
+    });
+  const [ca, cert, key] = await Promise.all([read('ca-cert.pem'), read('server-cert.pem'), read('server-key.pem')]);
+  return { ca, cert, key };
 }
 
 function checkExposure({ listen, tlsCertificates }: ExportOptions): void {

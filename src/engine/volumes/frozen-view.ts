@@ -7,64 +7,88 @@
  * A copy is made in the same turn of the event loop as the write that needs it, so that nobody sees one without the other.
  * What was preserved is bounded: at the bound writers wait until the view is closed, and that is counted. A view whose copies
  * cannot be kept (a full disk) breaks, and reads of it fail; the volume's own writes go on.
+ *
+ * So they do when nobody reads: a view that writers wait for and that no connection has had open for a minute is given up,
+ * for a capture that died would otherwise hold a machine's writers for ever.
  */
-import { ExtentSet } from './tracking/extent-set.ts';
+import { MIB } from '../../domain/limits.ts';
+import type { Clock } from './clock.ts';
+import { BLOCK_SIZES } from './file-export.ts';
+import type { LiveFile } from './live-file.ts';
 import { NbdError, type Backend, type Export, type MetaContext, type StatusRun } from './nbd/export.ts';
 import { ERRNO } from './nbd/protocol.ts';
-import { BLOCK_SIZES } from './file-export.ts';
-import { VolumeFile } from './volume-file.ts';
+import { ExtentSet } from './tracking/extent-set.ts';
+import type { ViewFigures } from './volume-events.ts';
+
+/** Time without a reader after which a view gives way to writers that wait for it. */
+export const GIVE_WAY_MS = 60_000;
+
+/** What is gathered of an allocation map before it is told: 16,384 runs at the most. */
+const ALLOCATION_STEP_BYTES = 64 * MIB;
 
 export interface FrozenViewOptions {
   readonly name: string;
   readonly sizeBytes: number;
   readonly extentBytes: number;
-  /** Where copies go; a file that is gone from its folder at once, and with this process. */
-  readonly preservePath: string;
   readonly preserveBytesMax: number;
+  readonly clock: Clock;
   /** Contexts besides the allocation: what changed until the freeze. */
   readonly contexts: () => readonly MetaContext[];
+  /** A writer waited so long. */
+  readonly onHeld: (ms: number) => void;
+  readonly onGivenUp: () => void;
 }
 
-export interface FrozenViewFigures {
-  readonly preservedBytes: number;
-  /** Times that a writer found the bound reached. */
-  readonly writersHeld: number;
-}
+type Ended = 'closed' | 'broken' | 'given up';
+
+const WHY: Readonly<Record<Ended, NbdError>> = {
+  closed: new NbdError(ERRNO.ESHUTDOWN, 'the frozen view was closed'),
+  broken: new NbdError(ERRNO.EIO, 'the frozen view is broken: a copy could not be kept'),
+  'given up': new NbdError(ERRNO.EIO, 'the frozen view was given up: writers waited for it, and nobody read it'),
+};
 
 export class FrozenView {
-  readonly #live: VolumeFile;
-  readonly #copies: VolumeFile;
+  readonly #live: LiveFile;
+  readonly #copies: LiveFile;
   readonly #options: FrozenViewOptions;
   readonly #preserved: ExtentSet;
   readonly #buffer: Buffer;
+  readonly #held = new Set<() => void>();
   #preservedBytes = 0;
   #writersHeld = 0;
-  #broken: unknown = null;
-  #closed = false;
-  #wake: (() => void)[] = [];
+  #ended: Ended | null = null;
+  #connections = 0;
+  #unreadSinceMs: number;
+  #cancelGivingUp: (() => void) | null = null;
 
-  private constructor(live: VolumeFile, copies: VolumeFile, options: FrozenViewOptions) {
+  /** From the moment that its volume calls `preserve` before its writes, it is the volume of that moment. `copies` is its own. */
+  constructor(live: LiveFile, copies: LiveFile, options: FrozenViewOptions) {
     this.#live = live;
     this.#copies = copies;
     this.#options = options;
     this.#preserved = new ExtentSet(Math.ceil(options.sizeBytes / options.extentBytes));
     this.#buffer = Buffer.alloc(options.extentBytes);
+    this.#unreadSinceMs = options.clock.nowMs();
   }
 
-  /** Ready to begin: from the moment that its volume calls `preserve` before its writes, it is the volume of that moment. */
-  static async prepare(live: VolumeFile, options: FrozenViewOptions): Promise<FrozenView> {
-    return new FrozenView(live, await VolumeFile.createUnnamed(options.preservePath, options.sizeBytes), options);
-  }
-
-  get figures(): FrozenViewFigures {
+  get figures(): ViewFigures {
     return { preservedBytes: this.#preservedBytes, writersHeld: this.#writersHeld };
+  }
+
+  /** Whether it can be read (yet). */
+  get stands(): boolean {
+    return this.#ended === null;
+  }
+
+  /** Whether a write to an extent needs a copy of what it holds. */
+  needs(extent: number): boolean {
+    return this.#ended === null && !this.#preserved.has(extent);
   }
 
   /** Keeps what extents [from, to) hold. Null: kept, write now. A promise: ask again when it resolves. */
   preserve(from: number, to: number): Promise<void> | null {
-    if (this.#broken !== null || this.#closed) return null;
     for (let extent = from; extent < to; extent++) {
-      if (this.#preserved.has(extent)) continue;
+      if (!this.needs(extent)) continue;
       const { at, length } = this.#placeOf(extent);
       try {
         if (!this.#live.readsZero(at, length)) {
@@ -75,13 +99,18 @@ export class FrozenView {
           this.#preservedBytes += length;
         }
         this.#preserved.add(extent);
-      } catch (error) {
-        this.#broken = error;
-        this.#release();
+      } catch {
+        // Why is not known better than that; it is the view's harm, and its readers are told.
+        this.breakOff();
         return null;
       }
     }
     return null;
+  }
+
+  /** What it should have kept cannot be had. */
+  breakOff(): void {
+    this.#end('broken');
   }
 
   #placeOf(extent: number): { readonly at: number; readonly length: number } {
@@ -90,20 +119,41 @@ export class FrozenView {
     return { at, length: Math.min(extentBytes, sizeBytes - at) };
   }
 
-  #hold(): Promise<void> {
+  async #hold(): Promise<void> {
+    const { clock, onHeld } = this.#options;
+    const begunMs = clock.nowMs();
     this.#writersHeld++;
-    return new Promise((resolve) => this.#wake.push(resolve));
+    await new Promise<void>((resolve) => {
+      this.#held.add(resolve);
+      this.#watch();
+    });
+    onHeld(clock.nowMs() - begunMs);
   }
 
-  #release(): void {
-    for (const resolve of this.#wake.splice(0)) resolve();
+  /** Sets the time at which it gives way, if it is in somebody's way and nobody reads it. */
+  #watch(): void {
+    this.#cancelGivingUp?.();
+    this.#cancelGivingUp = null;
+    if (this.#held.size === 0 || this.#connections > 0) return;
+    const { clock, onGivenUp } = this.#options;
+    const leftMs = Math.max(0, this.#unreadSinceMs + GIVE_WAY_MS - clock.nowMs());
+    this.#cancelGivingUp = clock.after(leftMs, () => {
+      this.#end('given up');
+      onGivenUp();
+    });
   }
 
-  /** Lets waiting writers go; the view can be read no more. */
+  /** Lets waiting writers go; it can be read no more. */
+  #end(how: Ended): void {
+    if (this.#ended !== 'closed') this.#ended = how;
+    for (const resolve of this.#held) resolve();
+    this.#held.clear();
+    this.#watch();
+  }
+
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#release();
+    if (this.#ended === 'closed') return;
+    this.#end('closed');
     await this.#copies[Symbol.asyncDispose]();
   }
 
@@ -121,6 +171,9 @@ export class FrozenView {
     const refuse = (): never => {
       throw new NbdError(ERRNO.EPERM, 'a frozen view takes no change');
     };
+    let open = true;
+    this.#connections++;
+    this.#watch();
     return {
       readNow: (into, offset) => {
         this.#checkWhole();
@@ -131,18 +184,28 @@ export class FrozenView {
         return true;
       },
       read: (into, offset) => this.#read(into, offset),
-      readsZero: (offset, length) => [...this.#pieces(offset, length)].every(({ file, at, length: n }) => file.readsZero(at, n)),
+      readsZero: (offset, length) => {
+        this.#checkWhole();
+        return [...this.#pieces(offset, length)].every(({ file, at, length: n }) => file.readsZero(at, n));
+      },
       write: refuse,
       trim: refuse,
       zero: refuse,
       flush: () => undefined,
       cache: () => undefined,
-      close: () => undefined,
+      close: () => {
+        if (!open) return;
+        open = false;
+        this.#connections--;
+        this.#unreadSinceMs = this.#options.clock.nowMs();
+        this.#watch();
+      },
     };
   }
 
   /** A wait may let a write through: what the volume gave is right only if its extents are not preserved after it. */
   async #read(into: Buffer, offset: number): Promise<void> {
+    this.#checkWhole();
     for (const piece of [...this.#pieces(offset, into.length)]) {
       const part = into.subarray(piece.at - offset, piece.at - offset + piece.length);
       await piece.file.read(part, piece.at);
@@ -156,25 +219,27 @@ export class FrozenView {
   }
 
   #checkWhole(): void {
-    if (this.#closed) throw new NbdError(ERRNO.ESHUTDOWN, 'the frozen view was closed');
-    if (this.#broken !== null) throw new NbdError(ERRNO.EIO, 'the frozen view is broken: a copy could not be kept');
+    if (this.#ended !== null) throw WHY[this.#ended];
   }
 
   /** A range by where its bytes are. */
-  *#pieces(offset: number, length: number): Generator<{ readonly file: VolumeFile; readonly at: number; readonly length: number }> {
-    const { extentBytes } = this.#options;
-    const end = offset + length;
-    for (let at = offset; at < end;) {
-      const kept = this.#preserved.has(Math.floor(at / extentBytes));
-      let until = at;
-      while (until < end && this.#preserved.has(Math.floor(until / extentBytes)) === kept)
-        until = Math.min(end, (Math.floor(until / extentBytes) + 1) * extentBytes);
-      yield { file: kept ? this.#copies : this.#live, at, length: until - at };
-      at = until;
-    }
+  *#pieces(offset: number, length: number): Generator<{ readonly file: LiveFile; readonly at: number; readonly length: number }> {
+    for (const { at, length: n, inside } of this.#preserved.pieces(offset, length, this.#options.extentBytes))
+      yield { file: inside ? this.#copies : this.#live, at, length: n };
   }
 
-  *#allocation(offset: number, length: number): Generator<StatusRun> {
-    for (const { file, at, length: n } of this.#pieces(offset, length)) yield* file.allocation(at, n);
+  /** What the volume says of a stretch is right, too, only if none of it is preserved after it: a hole now may have been data. */
+  async *#allocation(offset: number, length: number): AsyncGenerator<StatusRun> {
+    for (let at = offset; at < offset + length;) {
+      this.#checkWhole();
+      const [piece] = this.#pieces(at, Math.min(ALLOCATION_STEP_BYTES, offset + length - at));
+      if (piece === undefined) return;
+      const runs: StatusRun[] = [];
+      for await (const run of piece.file.allocation(piece.at, piece.length)) runs.push(run);
+      const [now] = this.#pieces(piece.at, piece.length);
+      if (now?.file !== piece.file || now.length !== piece.length) continue;
+      yield* runs;
+      at += piece.length;
+    }
   }
 }

@@ -5,15 +5,21 @@
  * it is made, in the same turn of the event loop. So a freeze, which is one turn too, lies between whole writes, and a
  * view is crash-consistent: it holds every write that was acknowledged before it, and none that was begun after.
  */
-import { mkdir, open, type FileHandle } from 'node:fs/promises';
-import path from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { systemClock, type Clock } from './clock.ts';
 import { BLOCK_SIZES } from './file-export.ts';
-import { FrozenView, type FrozenViewFigures } from './frozen-view.ts';
-import type { Backend, Export, MetaContext, StatusRun } from './nbd/export.ts';
-import type { ExtentSet } from './tracking/extent-set.ts';
+import { fileGround, type LiveFile, type VolumeGround } from './live-file.ts';
+import { freezeMoment, freezeOne, Moments, type Freeze } from './moments.ts';
+import { NbdError, type Backend, type Export } from './nbd/export.ts';
+import { ERRNO } from './nbd/protocol.ts';
+import type { OpenRandomFile } from './tracking/random-file.ts';
 import { openTracker, type Tracker } from './tracking/tracker.ts';
-import type { RandomFile } from './tracking/tracking-file.ts';
-import { inSteps, VolumeFile } from './volume-file.ts';
+import { VolumeCounts, type VolumeEvent, type VolumeFigures } from './volume-events.ts';
+import { inSteps } from './volume-file.ts';
+
+export type { OpenedOrigin, Origin } from './hydration/origin.ts';
+export type { Freeze } from './moments.ts';
+export type { VolumeEvent } from './volume-events.ts';
 
 export interface ServedVolumeOptions {
   readonly name: string;
@@ -25,46 +31,56 @@ export interface ServedVolumeOptions {
   readonly stateFolder: string;
   /** Bytes that one view may keep before writers wait for it. */
   readonly preserveBytesMax: number;
+  readonly onEvent?: (event: VolumeEvent) => void;
+  readonly clock?: Clock;
 }
 
-/** A moment of the volume: served beside it as `<name>@<snapshot>` until it is closed. */
-export interface Freeze {
-  readonly export: Export;
-  figures(): FrozenViewFigures;
-  /** What changed between the freeze of an earlier snapshot and this one; null: not known. */
-  changedSince(snapshot: string): ExtentSet | null;
-  close(): Promise<void>;
+/** A volume, and the snapshot that its moment is frozen for. */
+export interface FreezePair {
+  readonly volume: ServedVolume;
+  readonly snapshot: string;
+}
+
+interface Parts {
+  readonly ground: VolumeGround;
+  readonly file: LiveFile;
+  readonly trackingFile: OpenRandomFile;
+  readonly tracker: Tracker;
 }
 
 export class ServedVolume implements AsyncDisposable {
   readonly #options: ServedVolumeOptions;
-  readonly #file: VolumeFile;
-  readonly #trackingFile: FileHandle;
-  readonly #tracker: Tracker;
-  readonly #views = new Map<string, FrozenView>();
+  readonly #parts: Parts;
+  readonly #counts: VolumeCounts;
+  readonly #moments: Moments;
   #stopped = false;
 
-  private constructor(options: ServedVolumeOptions, file: VolumeFile, trackingFile: FileHandle, tracker: Tracker) {
+  private constructor(options: ServedVolumeOptions, parts: Parts) {
     this.#options = options;
-    this.#file = file;
-    this.#trackingFile = trackingFile;
-    this.#tracker = tracker;
+    this.#parts = parts;
+    this.#counts = new VolumeCounts(options.onEvent);
+    this.#moments = new Moments({ volume: options, ...parts, clock: options.clock ?? systemClock, counts: this.#counts });
   }
 
-  static async open(options: ServedVolumeOptions): Promise<ServedVolume> {
+  /** `ground`: where its files are, if not where the options say. */
+  static async open(options: ServedVolumeOptions, ground: VolumeGround = fileGround(options)): Promise<ServedVolume> {
     const { name, sizeBytes, extentBytes, stateFolder } = options;
     await using opening = new AsyncDisposableStack();
     await mkdir(stateFolder, { recursive: true, mode: 0o700 });
-    const file = opening.use(await VolumeFile.open(options.path, 'r+'));
-    const trackingFile = opening.use(await openOrCreate(path.join(stateFolder, `${name}.tracking`)));
-    const tracker = await openTracker(randomFile(trackingFile), { volume: name, sizeBytes, extentBytes }, await file.stamp());
+    const file = opening.use(await ground.openVolume());
+    const trackingFile = opening.use(await ground.openTracking());
+    const tracker = await openTracker(trackingFile, { volume: name, sizeBytes, extentBytes }, await file.stamp());
     opening.move();
-    return new ServedVolume(options, file, trackingFile, tracker);
+    return new ServedVolume(options, { ground, file, trackingFile, tracker });
+  }
+
+  get name(): string {
+    return this.#options.name;
   }
 
   /** The volume itself, and the views of it that are open. */
   exports(): readonly Export[] {
-    return [this.asExport(), ...[...this.#views.values()].map((view) => view.asExport())];
+    return [this.asExport(), ...[...this.#moments.views.values()].map((view) => view.asExport())];
   }
 
   asExport(): Export {
@@ -72,90 +88,62 @@ export class ServedVolume implements AsyncDisposable {
     return {
       ...{ name, sizeBytes, description: 'a served volume', readOnly: false, multiConn: true, fastZero: false, blockSizes: BLOCK_SIZES },
       contexts: () => [
-        { name: 'base:allocation', status: (offset, length) => this.#file.allocation(offset, length) },
-        ...this.#changedContexts(null),
+        { name: 'base:allocation', status: (offset, length) => this.#parts.file.allocation(offset, length) },
+        ...this.#moments.changedContexts(null),
       ],
       open: () => this.#backend(),
     };
   }
 
-  /** Ends what changed so far, and gives the volume as it is now. */
-  async freeze(snapshot: string): Promise<Freeze> {
-    const { name, sizeBytes, extentBytes, stateFolder, preserveBytesMax } = this.#options;
-    const view = await FrozenView.prepare(this.#file, {
-      ...{ name: `${name}@${snapshot}`, sizeBytes, extentBytes, preserveBytesMax },
-      preservePath: path.join(stateFolder, `${name}.${snapshot}.copies`),
-      contexts: () => this.#changedContexts(snapshot),
-    });
-    // One turn: whatever is written after it is preserved first, and noted as changed since.
-    this.#views.set(snapshot, view);
-    const durable = this.#tracker.freeze(snapshot);
-    const close = async (): Promise<void> => {
-      this.#views.delete(snapshot);
-      await view.close();
-    };
-    try {
-      await durable;
-    } catch (error) {
-      await close();
-      throw error;
-    }
-    return {
-      export: view.asExport(),
-      figures: () => view.figures,
-      changedSince: (since) => this.#tracker.changedSince(since, snapshot),
-      close,
-    };
+  figures(): VolumeFigures {
+    const views = [...this.#moments.views].map(([snapshot, view]) => ({ snapshot, ...view.figures }));
+    return { views, ...this.#counts.figures(), hydration: null };
+  }
+
+  /** Ends what changed so far, and gives the volume as it is now; for a snapshot that has a view that stands, that. */
+  freeze(snapshot: string): Promise<Freeze> {
+    return freezeOne({ moments: this.#moments, snapshot });
+  }
+
+  /** Several volumes at one moment: all, or none. For exactly the pairs of a moment that stands, its views once more. */
+  static freezeTogether(pairs: readonly FreezePair[]): Promise<readonly Freeze[]> {
+    return freezeMoment(pairs.map(({ volume, snapshot }) => ({ moments: volume.#moments, snapshot })));
   }
 
   /** A clean stop: what is told afterwards is exact. */
   async stop(): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
-    for (const view of this.#views.values()) await view.close();
-    await this.#file.sync();
-    await this.#tracker.stop(await this.#file.stamp());
-    await this.#trackingFile.close();
-    await this.#file[Symbol.asyncDispose]();
+    const { file, trackingFile, tracker } = this.#parts;
+    await using closing = new AsyncDisposableStack();
+    closing.use(file);
+    closing.use(trackingFile);
+    await this.#moments.close();
+    await file.sync();
+    await tracker.stop(await file.stamp());
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
   }
 
-  /** A context for each snapshot that it can answer for, in our name and in the one that QEMU's tools know. */
-  #changedContexts(until: string | null): readonly MetaContext[] {
-    const snapshots = this.#tracker.snapshots();
-    const known = until === null ? snapshots : snapshots.slice(0, snapshots.indexOf(until));
-    return known.flatMap((snapshot) => {
-      const status = (offset: number, length: number): Iterable<StatusRun> => this.#changedRuns(snapshot, until, offset, length);
-      return [
-        { name: `holdfast:changed:${snapshot}`, status },
-        { name: `qemu:dirty-bitmap:${snapshot}`, status },
-      ];
-    });
-  }
-
-  *#changedRuns(since: string, until: string | null, offset: number, length: number): Generator<StatusRun> {
-    const changed = this.#tracker.changedSince(since, until);
-    const { extentBytes } = this.#options;
-    for (let at = offset; at < offset + length;) {
-      const extent = Math.floor(at / extentBytes);
-      const end = Math.min(offset + length, (extent + 1) * extentBytes);
-      // Not known any more: all of it, for what is told is never less than what changed.
-      yield { length: end - at, flags: changed === null || changed.has(extent) ? 1 : 0 };
-      at = end;
-    }
-  }
-
   #backend(): Backend {
-    const file = this.#file;
+    const { file } = this.#parts;
     const then = (change: void | Promise<void>, fua: boolean): void | Promise<void> =>
       fua ? Promise.resolve(change).then(() => file.sync()) : change;
     return {
-      readNow: file.readCached,
-      read: (into, offset) => file.read(into, offset),
-      readsZero: (offset, length) => file.readsZero(offset, length),
+      readNow: (into, offset) => {
+        this.#checkServed();
+        return file.readCached(into, offset);
+      },
+      read: async (into, offset) => {
+        this.#checkServed();
+        await file.read(into, offset);
+      },
+      readsZero: (offset, length) => {
+        this.#checkServed();
+        return file.readsZero(offset, length);
+      },
       flush: () => file.sync(),
       cache: () => undefined,
       close: () => undefined,
@@ -179,12 +167,21 @@ export class ServedVolume implements AsyncDisposable {
     };
   }
 
+  /** A descriptor that was closed may be another file's by now. */
+  #checkServed(): void {
+    if (this.#stopped) throw new NbdError(ERRNO.ESHUTDOWN, 'the volume is served no more');
+  }
+
   #change(offset: number, length: number, make: () => void): void | Promise<void> {
     if (length === 0) return;
+    this.#checkServed();
     const wait = this.#mayChange(offset, length);
     if (wait === null) return make();
     return (async () => {
-      for (let again: Promise<void> | null = wait; again !== null; again = this.#mayChange(offset, length)) await again;
+      for (let again: Promise<void> | null = wait; again !== null; again = this.#mayChange(offset, length)) {
+        await again;
+        this.#checkServed();
+      }
       make();
     })();
   }
@@ -194,32 +191,10 @@ export class ServedVolume implements AsyncDisposable {
     const { extentBytes } = this.#options;
     const from = Math.floor(offset / extentBytes);
     const to = Math.ceil((offset + length) / extentBytes);
-    for (const view of this.#views.values()) {
+    for (const view of this.#moments.views.values()) {
       const held = view.preserve(from, to);
       if (held !== null) return held;
     }
-    return this.#tracker.touch(from, to);
+    return this.#parts.tracker.touch(from, to);
   }
 }
-
-async function openOrCreate(file: string): Promise<FileHandle> {
-  try {
-    return await open(file, 'r+');
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
-    return open(file, 'wx+', 0o600);
-  }
-}
-
-/** What lies past the end of the file was never written: zeros. */
-const randomFile = (file: FileHandle): RandomFile => ({
-  async read(offset, length) {
-    const out = Buffer.alloc(length);
-    await file.read(out, 0, length, offset);
-    return out;
-  },
-  async write(bytes, offset) {
-    await file.write(bytes, 0, bytes.length, offset);
-  },
-  sync: () => file.datasync(),
-});

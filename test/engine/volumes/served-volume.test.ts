@@ -8,7 +8,9 @@ import path from 'node:path';
 import { afterAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Backend, Export } from '../../../src/engine/volumes/nbd/export.ts';
-import { ServedVolume, type Freeze } from '../../../src/engine/volumes/served-volume.ts';
+import type { Clock } from '../../../src/engine/volumes/clock.ts';
+import { GIVE_WAY_MS } from '../../../src/engine/volumes/frozen-view.ts';
+import { ServedVolume, type Freeze, type ServedVolumeOptions, type VolumeEvent } from '../../../src/engine/volumes/served-volume.ts';
 
 const EXTENT = 4096;
 const SIZE = 150 * EXTENT + 100;
@@ -17,13 +19,33 @@ afterAll(() => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
-function newVolume() {
+/** Time that passes when a test says so. */
+function handClock() {
+  let now = 0;
+  const due = new Set<{ readonly at: number; readonly call: () => void }>();
+  const clock: Clock = {
+    nowMs: () => now,
+    after(ms, then) {
+      const one = { at: now + ms, call: then };
+      due.add(one);
+      return () => due.delete(one);
+    },
+  };
+  const pass = async (ms: number): Promise<void> => {
+    now += ms;
+    for (const one of [...due]) if (one.at <= now && due.delete(one)) one.call();
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  return { clock, pass };
+}
+
+function newVolume(name = 'disk', more: Pick<ServedVolumeOptions, 'clock' | 'onEvent'> = {}) {
   const folder = mkdtempSync(path.join(tmpdir(), 'hf-served-'));
   folders.push(folder);
   const file = path.join(folder, 'disk.img');
   writeFileSync(file, '');
   truncateSync(file, SIZE);
-  const options = { name: 'disk', path: file, sizeBytes: SIZE, extentBytes: EXTENT, stateFolder: path.join(folder, 'state') };
+  const options = { name, ...more, path: file, sizeBytes: SIZE, extentBytes: EXTENT, stateFolder: path.join(folder, 'state') };
   return { file, open: (preserveBytesMax = SIZE) => ServedVolume.open({ ...options, preserveBytesMax }) };
 }
 
@@ -116,7 +138,7 @@ test('views read as their moment, and what changed is told, whatever goes on', a
         const told: number[] = [];
         let at = 0;
         for await (const run of context.status(0, SIZE)) {
-          if (run.flags === 1) told.push(at / EXTENT);
+          for (let each = at; run.flags === 1 && each < at + run.length; each += EXTENT) told.push(each / EXTENT);
           at += run.length;
         }
         expect([context.name, told]).toEqual([context.name, [...truth].sort((a, b) => a - b)]);
@@ -159,4 +181,141 @@ test('at its bound a view holds writers until it is closed, and counts them', as
   await freeze.close();
   await held;
   expect(await readAll(volume.asExport(), 5 * EXTENT, EXTENT)).toEqual(Buffer.alloc(EXTENT, 3));
+});
+
+/** A view at its bound, with a writer that waits for it. */
+async function atItsBound() {
+  const { clock, pass } = handClock();
+  const events: VolumeEvent[] = [];
+  const volume = await newVolume('disk', { clock, onEvent: (event) => events.push(event) }).open(2 * EXTENT);
+  const backend = await backendOf(volume.asExport());
+  await backend.write([Buffer.alloc(10 * EXTENT, 1)], 0, false);
+  const freeze = await volume.freeze('s1');
+  await backend.write([Buffer.alloc(2 * EXTENT, 2)], 0, false);
+  let isWritten = false;
+  const write = Promise.resolve(backend.write([Buffer.alloc(EXTENT, 3)], 5 * EXTENT, false)).then(() => (isWritten = true));
+  return {
+    volume,
+    freeze,
+    pass,
+    write,
+    isWritten: () => isWritten,
+    told: (kind: VolumeEvent['kind']) => events.filter((one) => one.kind === kind),
+  };
+}
+
+test('a view that nobody has open gives way to writers that wait for it; what it gave way for is counted and told', async () => {
+  const { volume, freeze, pass, write, isWritten, told } = await atItsBound();
+  await pass(GIVE_WAY_MS - 1);
+  expect(isWritten()).toBe(false);
+  await pass(1);
+  await write;
+  expect(told('gaveUp')).toEqual([{ kind: 'gaveUp', volume: 'disk', snapshot: 's1', preservedBytes: 2 * EXTENT }]);
+  expect(told('held')).toEqual([{ kind: 'held', volume: 'disk', snapshot: 's1', ms: GIVE_WAY_MS }]);
+  expect(volume.figures()).toMatchObject({ writersHeld: 1, heldMs: GIVE_WAY_MS, hydration: null });
+  await expect(readAll(freeze.export)).rejects.toThrow(/given up/);
+  // Whoever asks again gets a moment of now.
+  const again = await volume.freeze('s1');
+  expect(await readAll(again.export, 5 * EXTENT, EXTENT)).toEqual(Buffer.alloc(EXTENT, 3));
+  await expect(readAll(freeze.export)).rejects.toThrow(/closed/);
+  expect(volume.exports().map(({ name }) => name)).toEqual(['disk', 'disk@s1']);
+  await volume.stop();
+});
+
+test('a view that somebody has open does not give way, however long it takes; its time begins when the last one leaves', async () => {
+  const { volume, freeze, pass, write, isWritten } = await atItsBound();
+  await pass(GIVE_WAY_MS - 1);
+  const reader = await backendOf(freeze.export);
+  await pass(10 * GIVE_WAY_MS);
+  expect(isWritten()).toBe(false);
+  await reader.close();
+  await pass(GIVE_WAY_MS - 1);
+  expect(isWritten()).toBe(false);
+  await pass(1);
+  await write;
+  await volume.stop();
+});
+
+test('a volume that stops lets waiting writers go, and writes nothing of theirs', async () => {
+  const { volume, write } = await atItsBound();
+  const outcome = write.catch((error: unknown) => String(error));
+  await volume.stop();
+  expect(await outcome).toMatch(/no more/);
+  await expect(readAll(volume.asExport())).rejects.toThrow(/no more/);
+});
+
+test('a snapshot that is frozen again is the same view while that stands, also when both ask at once', async () => {
+  await using volume = await newVolume().open();
+  const backend = await backendOf(volume.asExport());
+  await backend.write([Buffer.alloc(EXTENT, 1)], 0, false);
+  const [one, two] = await Promise.all([volume.freeze('s1'), volume.freeze('s1')]);
+  await backend.write([Buffer.alloc(EXTENT, 2)], 0, false);
+  const three = await volume.freeze('s1');
+  for (const freeze of [one, two, three]) expect(await readAll(freeze.export, 0, EXTENT)).toEqual(Buffer.alloc(EXTENT, 1));
+  expect(volume.figures().freezePauseMs).toHaveLength(1);
+  await one.close();
+  expect(await readAll((await volume.freeze('s1')).export, 0, EXTENT)).toEqual(Buffer.alloc(EXTENT, 2));
+});
+
+test('a snapshot that was frozen twice: what changed until it and since it is never less than it was', async () => {
+  await using volume = await newVolume().open();
+  const backend = await backendOf(volume.asExport());
+  await (await volume.freeze('s0')).close();
+  await backend.write([Buffer.alloc(EXTENT, 1)], 3 * EXTENT, false);
+  await (await volume.freeze('s1')).close();
+  await backend.write([Buffer.alloc(EXTENT, 1)], 7 * EXTENT, false);
+  const again = await volume.freeze('s1');
+  await backend.write([Buffer.alloc(EXTENT, 1)], 9 * EXTENT, false);
+  const later = await volume.freeze('s2');
+  expect([...(again.changedSince('s0')?.runs() ?? [])]).toEqual([
+    [3, 4],
+    [7, 8],
+  ]);
+  expect([...(later.changedSince('s1')?.runs() ?? [])]).toEqual([
+    [7, 8],
+    [9, 10],
+  ]);
+});
+
+test('volumes that are frozen together hold one moment of all of them', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.tuple(fc.nat(1), fc.nat(140)), { minLength: 1, maxLength: 30 }), fc.nat(30), async (writes, freezeAt) => {
+      await using a = await newVolume('a').open();
+      await using b = await newVolume('b').open();
+      const backends = [await backendOf(a.asExport()), await backendOf(b.asExport())];
+      // One writer after another, each after the answer to the one before: a moment holds all up to one of them.
+      let freezing: Promise<readonly Freeze[]> | null = null;
+      for (const [i, [which, extent]] of writes.entries()) {
+        if (i === freezeAt) freezing = ServedVolume.freezeTogether([a, b].map((volume) => ({ volume, snapshot: `s${volume.name}` })));
+        await backends[which]?.write([Buffer.alloc(EXTENT, i + 1)], extent * EXTENT, false);
+      }
+      freezing ??= ServedVolume.freezeTogether([a, b].map((volume) => ({ volume, snapshot: `s${volume.name}` })));
+      const freezes = await freezing;
+      const seen = await Promise.all(freezes.map((freeze) => readAll(freeze.export)));
+      const newest = Math.max(...seen.map((bytes) => bytes.reduce((a, c) => Math.max(a, c), 0)));
+      const models = [Buffer.alloc(SIZE), Buffer.alloc(SIZE)];
+      for (const [i, [which, extent]] of writes.entries())
+        if (i < newest) models[which]?.fill(i + 1, extent * EXTENT, (extent + 1) * EXTENT);
+      expect(newest).toBeGreaterThanOrEqual(Math.min(freezeAt, writes.length));
+      expect(seen.map((bytes, i) => bytes.equals(models[i] ?? Buffer.alloc(0)))).toEqual([true, true]);
+    }),
+    { numRuns: 15 },
+  );
+});
+
+test('a group is frozen whole or not at all, once for those who ask again, and never mixed with another moment', async () => {
+  await using a = await newVolume('a').open();
+  await using b = await newVolume('b').open();
+  const pairs = [a, b].map((volume) => ({ volume, snapshot: `s${volume.name}` }));
+  const [one] = await ServedVolume.freezeTogether(pairs);
+  const [again] = await ServedVolume.freezeTogether(pairs);
+  expect(again).toBe(one);
+  await one?.close();
+  await expect(ServedVolume.freezeTogether(pairs)).rejects.toMatchObject({ code: 'ARGUMENT_INVALID' });
+  for (const freeze of [await b.freeze('sb'), ...(await ServedVolume.freezeTogether([{ volume: a, snapshot: 'other' }]))])
+    await freeze.close();
+  await b.stop();
+  const before = a.exports().length;
+  await expect(ServedVolume.freezeTogether(pairs)).rejects.toThrow();
+  expect(a.exports()).toHaveLength(before);
 });

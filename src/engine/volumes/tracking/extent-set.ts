@@ -1,3 +1,9 @@
+export interface ExtentPiece {
+  readonly at: number;
+  readonly length: number;
+  readonly inside: boolean;
+}
+
 /** A set of extents (or regions) of one volume: a bit each, lowest first. */
 export class ExtentSet {
   readonly count: number;
@@ -40,6 +46,19 @@ export class ExtentSet {
 
   clear(): void {
     this.bits.fill(0);
+  }
+
+  /** A range of bytes by whether its extents are in the set. */
+  *pieces(offset: number, length: number, extentBytes: number): Generator<ExtentPiece> {
+    const end = offset + length;
+    for (let at = offset; at < end;) {
+      let extent = Math.floor(at / extentBytes);
+      const inside = this.has(extent);
+      while (extent * extentBytes < end && this.has(extent) === inside) extent++;
+      const until = Math.min(end, extent * extentBytes);
+      yield { at, length: until - at, inside };
+      at = until;
+    }
   }
 
   /** Runs of neighbours, ascending: [from, to). */

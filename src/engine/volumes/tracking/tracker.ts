@@ -6,6 +6,7 @@
  * T2: exact after a clean stop. T3: at most one sync more for a region's first touch in a generation.
  */
 import { ExtentSet } from './extent-set.ts';
+import type { RandomFile } from './random-file.ts';
 import {
   extentsOf,
   GENERATIONS_MAX,
@@ -14,7 +15,6 @@ import {
   TrackingFile,
   type GenerationHeader,
   type Header,
-  type RandomFile,
   type TrackedVolume,
 } from './tracking-file.ts';
 
@@ -31,7 +31,7 @@ export interface Tracker {
   freeze(snapshot: string): Promise<void>;
   /** What changed since the freeze of a snapshot, until that of a later one or (null) until now; null: not known. */
   changedSince(snapshot: string, until: string | null): ExtentSet | null;
-  /** Snapshots that it can answer for, oldest first. */
+  /** Snapshots that it can answer for, by their first freeze, oldest first. */
   snapshots(): readonly string[];
   /** A clean stop. The volume has been synced, nothing is touched any more; `stamp` says what its file looks like. */
   stop(stamp: string | null): Promise<void>;
@@ -154,9 +154,9 @@ class FileTracker implements Tracker {
   }
 
   changedSince(snapshot: string, until: string | null): ExtentSet | null {
-    const place = (id: string): number => this.#generations.findIndex(({ since }) => since === id);
-    const from = place(snapshot);
-    const to = until === null ? this.#generations.length : place(until);
+    // A capture that was tried again has frozen its snapshot twice: never less than what changed means since the first, until the last.
+    const from = this.#generations.findIndex(({ since }) => since === snapshot);
+    const to = until === null ? this.#generations.length : this.#generations.findLastIndex(({ since }) => since === until);
     if (from < 0 || to < 0) return null;
     const union = new ExtentSet(extentsOf(this.#volume));
     for (const { extents } of this.#generations.slice(from, to)) union.addAll(extents);
@@ -164,7 +164,7 @@ class FileTracker implements Tracker {
   }
 
   snapshots(): readonly string[] {
-    return this.#generations.flatMap(({ since }) => since ?? []);
+    return [...new Set(this.#generations.flatMap(({ since }) => since ?? []))];
   }
 
   async stop(stamp: string | null): Promise<void> {

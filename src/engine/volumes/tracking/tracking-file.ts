@@ -5,6 +5,7 @@
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { ExtentSet } from './extent-set.ts';
+import type { RandomFile } from './random-file.ts';
 
 export const GENERATIONS_MAX = 16;
 export const REGION_EXTENTS = 64;
@@ -13,13 +14,6 @@ const SLOTS_AT = 2 * HEADER_BYTES;
 const SECTOR_BYTES = 512;
 const SECTOR_HEAD_BYTES = 8;
 const SECTOR_REGIONS = (SECTOR_BYTES - SECTOR_HEAD_BYTES) * 8;
-
-/** The file as it is needed: writes that a sync makes durable, in any order before it. */
-export interface RandomFile {
-  read(offset: number, length: number): Promise<Buffer>;
-  write(bytes: Buffer, offset: number): Promise<void>;
-  sync(): Promise<void>;
-}
 
 export interface TrackedVolume {
   readonly volume: string;

@@ -6,7 +6,8 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { ExtentSet } from '../../../../src/engine/volumes/tracking/extent-set.ts';
 import { openTracker, type Tracker } from '../../../../src/engine/volumes/tracking/tracker.ts';
-import { REGION_EXTENTS, type RandomFile, type TrackedVolume } from '../../../../src/engine/volumes/tracking/tracking-file.ts';
+import type { RandomFile } from '../../../../src/engine/volumes/tracking/random-file.ts';
+import { REGION_EXTENTS, type TrackedVolume } from '../../../../src/engine/volumes/tracking/tracking-file.ts';
 
 const EXTENTS = 40 * REGION_EXTENTS + 5;
 const VOLUME: TrackedVolume = { volume: 'v', sizeBytes: EXTENTS * 4096, extentBytes: 4096 };

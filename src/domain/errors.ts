@@ -208,7 +208,7 @@ export const ERROR_KINDS = {
     summary: 'there is no room for the restored volume',
     retryable: false,
     exitCode: 6,
-    hint: 'free room or choose another path',
+    hint: 'free room there and restore again with --differences: what was written stays and is not fetched again; or choose another path',
   },
   TARGET_UNWRITABLE: { summary: 'the target cannot be written', retryable: false, exitCode: 6, hint: 'check the path and the permissions' },
   PROOF_FAILED: {

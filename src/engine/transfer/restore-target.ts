@@ -12,6 +12,7 @@ import { HoldfastError } from '../../domain/errors.ts';
 import { MIB } from '../../domain/limits.ts';
 import { blockDeviceBytes } from '../../ground/libc/block-device.ts';
 import { dataRanges, punchHole } from '../../ground/libc/libc.ts';
+import { saysFull } from '../../ground/stores/file-errors.ts';
 
 /** blank: taken if it holds no data, as an earlier try of the same restore left it; refused otherwise. */
 export type ExistingTarget = 'refuse' | 'replace' | 'keep' | 'blank';
@@ -35,10 +36,8 @@ export interface RestoreTargetOptions {
 
 const errno = (error: unknown): string => (error instanceof Error && 'code' in error ? String(error.code) : '');
 
-const unwritable = (path: string, cause: unknown): HoldfastError => {
-  const full = ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(errno(cause));
-  return new HoldfastError(full ? 'TARGET_FULL' : 'TARGET_UNWRITABLE', `${path} cannot be written: ${String(cause)}`, { path }, cause);
-};
+const unwritable = (path: string, cause: unknown): HoldfastError =>
+  new HoldfastError(saysFull(cause) ? 'TARGET_FULL' : 'TARGET_UNWRITABLE', `${path} cannot be written: ${String(cause)}`, { path }, cause);
 
 const exists = (path: string): HoldfastError => new HoldfastError('TARGET_EXISTS', `${path} is there already`, { path });
 

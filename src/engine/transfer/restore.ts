@@ -10,8 +10,10 @@
  *
  * That proves what was written, not what a reader of the target will see: proveSubtree reads it again and holds it against
  * the map. In page cache that is a fifth of the time of the restore; from a medium it is the time to read the volume.
+ *
+ * A restore whose room runs out leaves what it has written: in `differences` the next one finds it there and fetches the rest.
  */
-import { HoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import type { Threads } from '../../ground/threads/threads.ts';
 import { SLOT_BYTES } from '../../ground/threads/tasks.ts';
 import { Batches } from './batches.ts';
@@ -73,9 +75,11 @@ export async function restoreSubtree(restore: SubtreeRestore): Promise<RestoreRe
   const deps: TargetDeps = { ...restore, batches, progress };
   const early = syncEarly(target, (error) => batches.stop(error));
   const count = { writtenBytes: 0, gotBytes: 0 };
+  let toWriteBytes = 0;
   try {
     const { byValue, wanted } = await collect(restore.values);
     const { kept, clearedBytes } = await prepareTarget(deps, wanted, restore.write);
+    toWriteBytes = (wanted.size - kept.size) * extentBytes;
     const use: UseRange = async ({ slot, start, key, values }) => {
       const blobs = values.map(({ location, extents }, place) => ({
         place,
@@ -106,11 +110,21 @@ export async function restoreSubtree(restore: SubtreeRestore): Promise<RestoreRe
     return { extents: wanted.size, extentsKept: kept.size, clearedBytes, ...count };
   } catch (error) {
     batches.stop(error);
-    throw batches.signal.reason;
+    await batches.ended();
+    throw refusedBy(target, batches.signal.reason, toWriteBytes - count.writtenBytes);
   } finally {
     await batches.ended();
     await early.ended();
   }
+}
+
+/** A thread knows a descriptor and an offset; a person wants the path, and how much room is wanted. */
+function refusedBy({ path }: RestoreTarget, error: unknown, missingBytes: number): unknown {
+  if (!isHoldfastError(error, 'TARGET_FULL', 'TARGET_UNWRITABLE')) return error;
+  const { code, message, details } = error;
+  const where = details['path'] === undefined ? `${path}: ${message}` : message;
+  if (code !== 'TARGET_FULL') return new HoldfastError(code, where, { ...details, path }, error);
+  return new HoldfastError(code, `${where}; room for ${missingBytes} bytes more is wanted`, { ...details, path, missingBytes }, error);
 }
 
 /** Clears what should be zeros in a target that was there before, and finds what it holds already. */

@@ -17,6 +17,9 @@ const isErrnoError = (error: unknown): error is ErrnoError =>
 
 export const hasErrno = (error: unknown, ...codes: readonly string[]): boolean => isErrnoError(error) && codes.includes(error.code);
 
+/** The file system, a quota or the largest size of a file leaves no room. */
+export const saysFull = (error: unknown): boolean => hasErrno(error, 'ENOSPC', 'EDQUOT', 'EFBIG');
+
 const CODES: Readonly<Record<string, ErrorCode>> = {
   ENOSPC: 'STORE_FULL',
   EDQUOT: 'STORE_FULL',

@@ -8,6 +8,7 @@ import { blake3 } from '@napi-rs/blake-hash';
 import { writeSync } from 'node:fs';
 import { HoldfastError } from '../../domain/errors.ts';
 import { BODY_BYTES_MAX, decodeBody, unsealBlob, type UnsealedBlob } from '../sealing/blob.ts';
+import { saysFull } from '../stores/file-errors.ts';
 import { slotFingerprint, type OpenResult, type OpenTask, type StoredBlob } from './tasks.ts';
 
 type Failure = OpenResult['failures'][number];
@@ -41,10 +42,13 @@ function writeFully(fd: number, bytes: Uint8Array, offset: number): void {
     try {
       put += writeSync(fd, bytes, put, bytes.length - put, offset + put);
     } catch (cause) {
-      const full = cause instanceof Error && 'code' in cause && (cause.code === 'ENOSPC' || cause.code === 'EDQUOT');
-      throw new HoldfastError(full ? 'TARGET_FULL' : 'TARGET_UNWRITABLE', `the target cannot be written at ${offset}: ${String(cause)}`, {
-        offset,
-      });
+      throw new HoldfastError(
+        saysFull(cause) ? 'TARGET_FULL' : 'TARGET_UNWRITABLE',
+        `the target cannot be written at ${offset}: ${String(cause)}`,
+        {
+          offset,
+        },
+      );
     }
   }
 }

@@ -355,8 +355,9 @@ class Client implements NbdClient {
   }
 
   #done(cookie: bigint, waiting: Waiting): void {
-    this.#waiting.delete(cookie);
+    // It waits still: the end of the connection is its answer, too.
     if (waiting.failure === null && waiting.into !== null && !isWhole(waiting)) throw broken('a read is not answered whole');
+    this.#waiting.delete(cookie);
     waiting.settle(waiting.failure);
   }
 }

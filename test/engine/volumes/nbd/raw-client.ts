@@ -1,7 +1,7 @@
 /** A client that sends what it is told, byte for byte, and keeps what comes back. */
 import { connect, type Socket } from 'node:net';
 import { encodeOption } from '../../../../src/engine/volumes/nbd/negotiation.ts';
-import { OPTION } from '../../../../src/engine/volumes/nbd/protocol.ts';
+import { CHUNK_DONE, CHUNK_HEADER_BYTES, OPTION, STRUCTURED_REPLY_MAGIC } from '../../../../src/engine/volumes/nbd/protocol.ts';
 import { encodeRequest } from '../../../../src/engine/volumes/nbd/requests.ts';
 import type { NbdAddress } from '../../../../src/engine/volumes/nbd/uri.ts';
 
@@ -65,3 +65,44 @@ export function go(name: string, number: number = OPTION.GO): Buffer {
 
 export const request = (command: number, cookie: bigint, offset: number, length: number, flags = 0): Buffer =>
   encodeRequest({ flags, command, cookie, offset, length });
+
+export const GREETING_BYTES = 18;
+/** INFO_EXPORT (20 + 12) and ACK (20). */
+export const GO_REPLY_BYTES = 52;
+const ACK_BYTES = 20;
+
+/** A client in transmission, without contexts; what comes from now on begins at the number it gives. */
+export async function inTransmission(
+  at: NbdAddress,
+  replies: 'simple' | 'structured' = 'simple',
+): Promise<{ readonly client: RawClient; readonly from: number }> {
+  const client = await rawClient(at);
+  const structured = replies === 'structured' ? [option(OPTION.STRUCTURED_REPLY)] : [];
+  client.socket.write(Buffer.concat([clientFlags(3), ...structured, go('disk')]));
+  const from = GREETING_BYTES + structured.length * ACK_BYTES + GO_REPLY_BYTES;
+  if (!(await client.until(from))) throw new Error('the server has ended the handshake');
+  return { client, from };
+}
+
+export interface Chunk {
+  readonly done: boolean;
+  readonly type: number;
+  readonly cookie: bigint;
+  readonly body: Buffer;
+}
+
+/** The chunk of a structured reply that begins at `from`, when all of it has come. */
+export async function chunkAt(client: RawClient, from: number): Promise<Chunk> {
+  const body = from + CHUNK_HEADER_BYTES;
+  if (!(await client.until(body))) throw new Error('the server has ended the connection');
+  const head = client.received().subarray(from);
+  if (head.readUInt32BE(0) !== STRUCTURED_REPLY_MAGIC) throw new Error('this is no chunk');
+  const bytes = head.readUInt32BE(16);
+  if (!(await client.until(body + bytes))) throw new Error('the server has ended the connection');
+  return {
+    done: (head.readUInt16BE(4) & CHUNK_DONE) !== 0,
+    type: head.readUInt16BE(6),
+    cookie: head.readBigUInt64BE(8),
+    body: client.received().subarray(body, body + bytes),
+  };
+}

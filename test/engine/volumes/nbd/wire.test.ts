@@ -2,50 +2,28 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { ByteQueue } from '../../../../src/engine/volumes/nbd/byte-queue.ts';
-import type { Backend, Export } from '../../../../src/engine/volumes/nbd/export.ts';
 import { Negotiation } from '../../../../src/engine/volumes/nbd/negotiation.ts';
 import { COMMAND, ERRNO, OPTION, OPTION_REPLY } from '../../../../src/engine/volumes/nbd/protocol.ts';
 import { RequestReader } from '../../../../src/engine/volumes/nbd/requests.ts';
 import { serveNbd } from '../../../../src/engine/volumes/nbd/server.ts';
-import type { NbdAddress } from '../../../../src/engine/volumes/nbd/uri.ts';
-import { clientFlags, go, option, rawClient, request, type RawClient } from './raw-client.ts';
+import { anExport } from './an-export.ts';
+import {
+  clientFlags,
+  go,
+  GO_REPLY_BYTES,
+  GREETING_BYTES,
+  inTransmission,
+  option,
+  rawClient,
+  request,
+  type RawClient,
+} from './raw-client.ts';
 import { serveFile } from './serve-file.ts';
 
 const MIB = 1024 * 1024;
-const GREETING_BYTES = 18;
-/** INFO_EXPORT (20 + 12) and ACK (20). */
-const GO_REPLY_BYTES = 52;
 const SIMPLE = 16;
 
-/** A client in transmission with simple replies; what comes from now on begins at the number it gives. */
-async function inTransmission(at: NbdAddress): Promise<{ readonly client: RawClient; readonly from: number }> {
-  const client = await rawClient(at);
-  client.socket.write(Buffer.concat([clientFlags(3), go('disk')]));
-  const from = GREETING_BYTES + GO_REPLY_BYTES;
-  expect(await client.until(from)).toBe(true);
-  return { client, from };
-}
-
 const errorOf = (client: RawClient, at: number): number => client.received().readUInt32BE(at + 4);
-
-const anExport = (backend: Partial<Backend> = {}, of: Partial<Export> = {}): Export => ({
-  ...{ name: 'disk', description: '', sizeBytes: 64 * MIB, readOnly: false, multiConn: true, fastZero: false },
-  blockSizes: { minimumBytes: 1, preferredBytes: 4096, maximumBytes: MIB },
-  contexts: () => [],
-  open: () => ({
-    readNow: () => false,
-    read: () => Promise.resolve(),
-    readsZero: () => false,
-    write: () => undefined,
-    flush: () => undefined,
-    trim: () => undefined,
-    zero: () => undefined,
-    cache: () => undefined,
-    close: () => undefined,
-    ...backend,
-  }),
-  ...of,
-});
 
 /** Bytes that look like a conversation here and there. */
 const noise = fc.array(

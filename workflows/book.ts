@@ -10,6 +10,7 @@ import {
   ApplicationFailure,
   ChildWorkflowFailure,
   CancellationScope,
+  ContinueAsNew,
   defineQuery,
   isCancellation,
   setCurrentDetails,
@@ -102,6 +103,8 @@ export async function runJob<Kind extends JobKind, Result>(
     book.update({ state: 'done', phase: summarise(result), paused: null });
     return result;
   } catch (error) {
+    // Not its end: the next run of the same job goes on with its line in the book.
+    if (error instanceof ContinueAsNew) throw error;
     const cancelled = isCancellation(error);
     const failure = failureOf(error);
     await CancellationScope.nonCancellable(() =>

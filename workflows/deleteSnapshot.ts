@@ -66,7 +66,10 @@ async function remove(input: DeleteInput, book: Book, wishes: Wishes): Promise<D
   });
   if (inspection.kind === 'gone') return result('gone');
   book.update({ phase: 'hiding', snapshot });
-  if (!inspection.hidden || (job.purge && !inspection.purge)) await short.hideSnapshot(store, repository, inspection.seen, job.purge);
+  // A run that goes on with another one's history has hidden it: if it is visible now, somebody has shown it again.
+  const goesOn = workflowInfo().continuedFromExecutionRunId !== undefined;
+  if (!goesOn && (!inspection.hidden || (job.purge && !inspection.purge)))
+    await short.hideSnapshot(store, repository, inspection.seen, job.purge);
   let everyMs = LOOK_EVERY_MS;
   for (;;) {
     const wish = wishes.asked;
@@ -92,7 +95,8 @@ async function remove(input: DeleteInput, book: Book, wishes: Wishes): Promise<D
     if (!woken) everyMs = Math.min(LOOK_EVERY_MAX_MS, everyMs * 2);
     if (workflowInfo().continueAsNewSuggested) {
       await condition(allHandlersFinished);
-      await continueAsNew<typeof deleteSnapshot>(input);
+      // A wish that was taken is fulfilled first: the next run would not know of it.
+      if (wishes.asked === null) await continueAsNew<typeof deleteSnapshot>(input);
     }
   }
 }

@@ -1,7 +1,16 @@
 import { copyFileSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
-import { PURGE_UPDATE, UNDELETE_UPDATE, type CaptureResult, type DeleteResult, type RestoreResult } from '../../src/domain/jobs.ts';
+import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
+import {
+  LOOK_AGAIN_SIGNAL,
+  PURGE_UPDATE,
+  UNDELETE_UPDATE,
+  type CaptureResult,
+  type DeleteResult,
+  type RestoreResult,
+} from '../../src/domain/jobs.ts';
 import { describeWith, finder } from '../faces/stack/describe-with.ts';
 import { digestOfImage, writeExtents } from '../systems/image.ts';
 import { expectCounted, expectSound, failureOf, raiseStage, until, type Stage } from './stage.ts';
@@ -204,5 +213,26 @@ describeTemporal('the life of a snapshot', () => {
     const result = await stage.run('collectGarbage', { repository: 'collected', store: 'a' });
     expect(result).toMatchObject({ reclaimed: [], objectsDeleted: 0 });
     await expectSound(stage, 'collected', ['a']);
+  });
+
+  test('a delete that waits longer than a history may be goes on in another run, and is the same job', async () => {
+    const { client, installation } = stage;
+    const [only] = await captured('patient', ['a'], 1);
+    const first = await remove('patient', 'a', only!);
+    await waiting(first);
+    const handle = client.workflow.getHandle(first.workflowId);
+    const { firstExecutionRunId: began } = first as WorkflowHandleWithFirstExecutionRunId;
+    // The server suggests another run from 4,096 events on, and each signal is one; then it is given the time to begin it.
+    for (let { runId, historyLength } = await handle.describe(); runId === began; { runId, historyLength } = await handle.describe()) {
+      const signals = historyLength < 4096 ? 200 : 1;
+      await Promise.all(Array.from({ length: signals }, () => handle.signal(LOOK_AGAIN_SIGNAL)));
+      if (signals === 1) await sleep(200);
+    }
+    await waiting(handle);
+    const { jobs } = await installation.home.catalog.sync();
+    expect(jobs.get(handle.workflowId)).toMatchObject({ job: 'deleteSnapshot', ended: null });
+    await handle.executeUpdate(UNDELETE_UPDATE);
+    expect(await handle.result()).toMatchObject({ outcome: 'undeleted' });
+    await expectSound(stage, 'patient', ['a']);
   });
 });

@@ -21,7 +21,7 @@ export async function openFileExport(path: string, options: FileExportOptions): 
   return {
     ...options,
     multiConn: true,
-    fastZero: false,
+    fastZero: file.punches,
     blockSizes: BLOCK_SIZES,
     contexts: () => [{ name: 'base:allocation', status: (offset, length) => file.allocation(offset, length) }],
     open: () => ({
@@ -37,9 +37,9 @@ export async function openFileExport(path: string, options: FileExportOptions): 
           inSteps(offset, length, (at, n) => file.trim(at, n)),
           fua,
         ),
-      zero: (offset, length, { fua, mayPunch }) =>
+      zero: (offset, length, { fua, mayPunch, fast }) =>
         then(
-          inSteps(offset, length, (at, n) => file.zero(at, n, mayPunch)),
+          inSteps(offset, length, (at, n) => (fast ? file.zeroFast(at, n, mayPunch) : file.zero(at, n, mayPunch))),
           fua,
         ),
       cache: () => undefined,

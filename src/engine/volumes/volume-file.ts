@@ -14,6 +14,7 @@ import { dataRanges, punchHole } from '../../ground/libc/libc.ts';
 import { NbdError, type StatusRun } from './nbd/export.ts';
 import { ERRNO, STATE } from './nbd/protocol.ts';
 
+const PROBE_BYTES = 1024 * 1024;
 const ZEROS = Buffer.alloc(1024 * 1024);
 const sync = promisify(fdatasync);
 
@@ -22,13 +23,23 @@ export class VolumeFile implements AsyncDisposable {
   /** Fills a buffer from the page cache; false where that does not hold all of it. */
   readonly readCached: CachedRead;
 
-  private constructor(file: FileHandle) {
+  /** Holes are worth asking for: where one cannot be made after all, that is known at once. An export's `fastZero`. */
+  readonly punches: boolean;
+
+  private constructor(file: FileHandle, punches: boolean) {
     this.#file = file;
+    this.punches = punches;
     this.readCached = cachedReads(file.fd);
   }
 
   static async open(path: string, flags: 'r' | 'r+'): Promise<VolumeFile> {
-    return new VolumeFile(await open(path, flags));
+    const file = await open(path, flags);
+    try {
+      return new VolumeFile(file, await canPunch(file));
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
   }
 
   /** A sparse file of so many zeros, gone from its folder at once. */
@@ -36,7 +47,7 @@ export class VolumeFile implements AsyncDisposable {
     const file = await open(path, 'wx+', 0o600);
     await unlink(path);
     await file.truncate(sizeBytes);
-    return new VolumeFile(file);
+    return new VolumeFile(file, await canPunch(file));
   }
 
   async read(into: Buffer, offset: number): Promise<void> {
@@ -70,6 +81,12 @@ export class VolumeFile implements AsyncDisposable {
     if (mayPunch && punchHole(this.#file.fd, offset, length)) return;
     for (let at = offset; at < offset + length; at += ZEROS.length)
       this.write([ZEROS.subarray(0, Math.min(ZEROS.length, offset + length - at))], at);
+  }
+
+  /** Zeros from here on without writing them; else ENOTSUP, at once, with nothing changed. */
+  zeroFast(offset: number, length: number, mayPunch: boolean): void {
+    if (!mayPunch) throw new NbdError(ERRNO.ENOTSUP, 'zeros that must not be a hole are written out');
+    if (!punchHole(this.#file.fd, offset, length)) throw new NbdError(ERRNO.ENOTSUP, 'no hole can be made here');
   }
 
   /** Where no hole can be made, nothing is done. */
@@ -106,6 +123,12 @@ export class VolumeFile implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.#file.close();
   }
+}
+
+/** Past the end of a file nothing is changed by a hole, and its file system answers as it would before. A device is asked when it matters. */
+async function canPunch(file: FileHandle): Promise<boolean> {
+  const stat = await file.stat();
+  return !stat.isFile() || punchHole(file.fd, Math.ceil((stat.size + 1) / PROBE_BYTES) * PROBE_BYTES, PROBE_BYTES);
 }
 
 /** A request to zero or trim may be of gigabytes; it is carried out so much a turn, for others wait. */

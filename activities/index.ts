@@ -1,11 +1,13 @@
 /** All activities of a process that has a home; nodes and controllers serve the same ones. */
 import { createJobActivities } from './jobs.ts';
 import { createLifecycleActivities } from './lifecycle.ts';
+import { createServingActivities } from './serving.ts';
 import { createShippingActivities, type ActivityParts } from './shipping.ts';
 
 export const createActivities = (parts: ActivityParts) => ({
   ...createJobActivities(parts),
   ...createShippingActivities(parts),
   ...createLifecycleActivities(parts),
+  ...createServingActivities(parts),
 });
 export type Activities = ReturnType<typeof createActivities>;

@@ -41,6 +41,7 @@ import {
 import { differingRoots, snapshotsToVerify, verifyPart, type Depth, type VerifiedPart } from '../src/systems/lifecycle/verification.ts';
 import { HoldfastError } from '../src/domain/errors.ts';
 import { translated } from './failure.ts';
+import { ownerNow } from './owner.ts';
 import { startPulse } from './pulse.ts';
 import type { ActivityParts } from './shipping.ts';
 
@@ -79,8 +80,6 @@ export interface VerifyJob {
 
 /** Units of one verification; each is an activity, and a history holds some 10,000 of them. */
 const UNITS_MAX = 8192;
-
-const ownerNow = (): string => activityInfo().workflowExecution?.runId ?? 'none';
 
 export const createLifecycleActivities = ({ home, threads }: ActivityParts) =>
   translated({

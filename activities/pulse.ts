@@ -49,3 +49,9 @@ export function startPulse(unit: number): Pulse {
     },
   };
 }
+
+/** For activities that watch work that another process does: beats carry how far it says that it is. */
+export function startCount(): (doneBytes: number, totalBytes: number) => void {
+  const context = Context.current();
+  return (doneBytes, totalBytes) => void carried.set(context, { unit: 0, doneBytes, totalBytes });
+}

@@ -12,6 +12,7 @@ import { captureInput, parseInput } from '../src/domain/job-inputs.ts';
 import { openCapture, shipVolume } from '../src/systems/shipping/capture.ts';
 import { commitTo } from '../src/systems/shipping/destinations.ts';
 import { planCapture } from '../src/systems/shipping/plan.ts';
+import { openHost } from '../src/engine/volumes/host.ts';
 import { Threads } from '../src/ground/threads/threads.ts';
 import type { Installation } from './installation.ts';
 
@@ -23,7 +24,7 @@ async function captureDirectly(installation: Installation, volume: string, store
   const { home } = installation;
   const snapshot = newSnapshotId(Date.now(), Math.random);
   const plan = planCapture(await home.catalog.sync(), parseInput(captureInput, 'captureSnapshot', { volume }), snapshot);
-  const opened = await openCapture(home, plan, { owner: 'bench', attempt: 1 });
+  const opened = await openCapture(home, openHost('bench', '/nowhere'), plan, { owner: 'bench', attempt: 1 });
   const [lane] = opened.destinations;
   if (lane?.kind !== 'open') throw new Error('the bench could not claim its lineage');
   const receipts = [];

@@ -5,21 +5,19 @@
  * its host's queue, where volumes and restore targets are. Either may be killed at any moment: what it was doing is taken
  * up by the next one that serves the queue.
  */
-import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { bundleWorkflowCode, Runtime, type NativeConnection, Worker, type WorkflowBundle } from '@temporalio/worker';
 import { pino, type Logger } from 'pino';
 import { createActivities } from '../activities/index.ts';
 import { hostQueue, QUEUE, QUEUE_DATA } from '../src/domain/jobs.ts';
-import { openHome, type Home } from '../src/engine/catalog/home.ts';
-import type { Environment } from '../src/engine/repository/environment.ts';
+import { openHost } from '../src/engine/volumes/host.ts';
 import { readConfiguration, type Configuration, type Variables } from '../src/ground/configuration/configuration.ts';
 import { tightenAllocator } from '../src/ground/libc/allocator.ts';
 import { serveMetrics } from '../src/ground/metrics/metrics-server.ts';
 import { createMetricsRegistry } from '../src/ground/metrics/registry.ts';
 import { createStoreMetrics } from '../src/ground/stores/measured.ts';
 import { Threads } from '../src/ground/threads/threads.ts';
+import { openProcessHome } from './process-home.ts';
 import { connectTemporal } from './temporal-connection.ts';
 
 export type Role = 'node' | 'controller';
@@ -40,13 +38,18 @@ export async function runWorkerProcess(role: Role, variables: Variables): Promis
   await using stack = new AsyncDisposableStack();
   const connection = await connectTemporal(configuration.temporal, log);
   stack.defer(() => connection.close());
-  const home = stack.use(await openHomeOf(configuration, variables, log, createStoreMetrics(registry)));
+  const home = stack.use(await openProcessHome(configuration, variables, log, createStoreMetrics(registry)));
   const threads = stack.use(new Threads(configuration.threads === null ? {} : { count: configuration.threads }));
   if (configuration.metrics.port > 0) {
     const served = stack.use(await serveMetrics({ registry, ...configuration.metrics }));
     log.info({ url: served.url }, 'metrics are served');
   }
-  const workers = await createWorkers(role, configuration, connection, createActivities({ home, threads }));
+  const workers = await createWorkers(
+    role,
+    configuration,
+    connection,
+    createActivities({ home, host: openHost(configuration.host, configuration.folder), threads }),
+  );
   const stop = (): void => {
     for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
   };
@@ -55,23 +58,6 @@ export async function runWorkerProcess(role: Role, variables: Variables): Promis
   await Promise.all(workers.map((worker) => worker.run()));
   log.info(`${role} has stopped`);
 }
-
-const openHomeOf = (
-  configuration: Configuration,
-  variables: Variables,
-  log: Logger,
-  metrics: ReturnType<typeof createStoreMetrics>,
-): Promise<Home> => {
-  const environment: Environment = {
-    writer: `${configuration.host}/${process.pid}`,
-    nowMs: () => Date.now(),
-    random: (size) => randomBytes(size),
-    sleep: (ms) => sleep(ms),
-    alarm: (message, details) => log.warn(details, message),
-  };
-  const { url, passphrase } = configuration.home;
-  return openHome({ url, passphrase, cacheDir: configuration.cacheDir, variables, environment, metrics });
-};
 
 async function createWorkers(
   role: Role,

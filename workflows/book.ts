@@ -46,6 +46,7 @@ const page = (title: string, status: JobStatus): string =>
       : '',
     status.paused ? `\nPaused by **${status.paused.store}**: ${status.paused.reason}` : '',
     status.snapshot ? `\nSnapshot \`${status.snapshot}\`` : '',
+    ...status.uris.map((uri) => `\nServed at \`${uri}\``),
   ].join('\n');
 
 interface Subject<Kind extends JobKind> {
@@ -67,6 +68,7 @@ export function openBook<Kind extends JobKind>({ kind, title, volume, store }: S
     sentBytes: 0,
     paused: null,
     snapshot: null,
+    uris: [],
   };
   setHandler(statusQuery, () => status);
   upsertSearchAttributes([

@@ -6,7 +6,7 @@
  * closes its claims at once: they would hold the base and what was sent until the next one.
  */
 import { ApplicationFailure } from '@temporalio/common';
-import { isCancellation, log } from '@temporalio/workflow';
+import { CancellationScope, isCancellation, log } from '@temporalio/workflow';
 import { newSnapshotId, type SnapshotId, type StoreName } from '../src/domain/ids.ts';
 import type { CaptureInput } from '../src/domain/job-inputs.ts';
 import { hostQueue, QUEUE, type CaptureResult } from '../src/domain/jobs.ts';
@@ -41,6 +41,7 @@ const SOURCE_FAULTS: ReadonlySet<string> = new Set([
 ]);
 /** For a store that is down a job that has failed does not wait; its claim ends with the next capture. */
 const ABANDON_WITHIN_MS = 60_000;
+const RELEASE_WITHIN_MS = 60_000;
 
 async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book, orders: Orders): Promise<CaptureResult> {
   const plan = await short.planCapture(input, snapshot);
@@ -57,6 +58,8 @@ async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book, or
     return opened;
   };
 
+  const consistency = (): CaptureResult['consistency'] => (stable ? requireOpened().moment.consistency : 'fuzzy');
+
   const abandon = async (): Promise<void> => {
     const closing = [...claimed].map(async ([store, epoch]) => {
       try {
@@ -67,6 +70,15 @@ async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book, or
       }
     });
     await Promise.all(closing);
+  };
+
+  /** Its view holds up writers at last, its copy takes room: let go whatever became of the capture. */
+  const release = async (): Promise<void> => {
+    if (opened === null || opened.moment.kind === 'as it is') return;
+    const { moment } = opened;
+    await CancellationScope.nonCancellable(() => briefWithin(queue, RELEASE_WITHIN_MS).releaseMoment(plan, moment)).catch(
+      (error: unknown) => log.warn('the moment is let go by the next capture', { code: failureOf(error).code }),
+    );
   };
 
   const stores = await shipToAll(
@@ -91,7 +103,7 @@ async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book, or
       probe: (store) => brief(queue).probeStore(store),
       shipment: (receipts, epoch) => ({
         ...{ lineage: plan.lineage, epoch, snapshot, sizeBytes: requireOpened().sizeBytes, extentBytes: plan.extentBytes },
-        ...{ takenMs: requireOpened().takenMs, consistency: stable ? 'crash' : 'fuzzy', label: plan.label, receipts },
+        ...{ takenMs: requireOpened().takenMs, consistency: consistency(), label: plan.label, receipts },
       }),
       commit: (store, shipment) => briefWithin(queue, detachAfterMs).commitTo(store, plan.repository, shipment),
     },
@@ -99,9 +111,11 @@ async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book, or
     book,
     orders,
   ).catch(async (error: unknown) => {
+    await release();
     if (SOURCE_FAULTS.has(failureOf(error).code)) await abandon();
     throw error;
   });
+  await release();
   const root = committedRoot(stores);
   book.update({ phase: 'reclaiming what waited for this snapshot' });
   const reclaimed = await reclaimReleased(plan.repository, stores);
@@ -110,7 +124,7 @@ async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book, or
     snapshot,
     root,
     sizeBytes: requireOpened().sizeBytes,
-    consistency: stable ? 'crash' : 'fuzzy',
+    consistency: consistency(),
     readBytes: book.status.readBytes,
     extentsRead,
     changedExtents,

@@ -218,6 +218,32 @@ export const ERROR_KINDS = {
     hint: 'do not use the target; restore again from another store',
   },
 
+  DISK_NOT_FOUND: { summary: 'no such disk is served', retryable: false, exitCode: 3, hint: '`holdfast volume disks` shows the names' },
+  DISK_EXISTS: {
+    summary: 'another disk is served under that name, or from that path',
+    retryable: false,
+    exitCode: 4,
+    hint: 'detach it first, or choose another name',
+  },
+  DISK_IN_USE: {
+    summary: 'clients are connected to the disk',
+    retryable: false,
+    exitCode: 4,
+    hint: 'end them first, or --force; what they have flushed is kept',
+  },
+  DISKS_NOT_SERVED: {
+    summary: 'the disk server of the host does not answer',
+    retryable: true,
+    exitCode: 6,
+    hint: 'start it there: `holdfast up`, or `holdfast volume serve`; the job waits for it',
+  },
+  HOOK_FAILED: {
+    summary: 'a hook of the volume failed',
+    retryable: false,
+    exitCode: 4,
+    hint: 'see its output in the log of the node; without hooks the snapshot is crash-consistent',
+  },
+
   JOB_NOT_FOUND: { summary: 'no such job', retryable: false, exitCode: 3, hint: '`holdfast job list` shows the ids' },
   JOB_CANCELLED: { summary: 'the job was cancelled', retryable: false, exitCode: 1, hint: 'start it again to go on where it stopped' },
   NODE_UNAVAILABLE: {

@@ -19,6 +19,8 @@ export type Lineage = Branded<'Lineage'>;
 export const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 /** 26 characters of Crockford base32 in lower case: 48 bits of epoch milliseconds, 80 random bits (the ULID form). */
 export const SNAPSHOT_ID_PATTERN = /^[0-7][0-9a-hjkmnp-tv-z]{25}$/;
+/** A disk that a host serves: a volume's name, or that of a snapshot restored as a disk, `<volume>.<snapshot>`. */
+export const DISK_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,94}$/;
 export const LINEAGE_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}@[1-9][0-9]{0,8}$/;
 
 const constructor =

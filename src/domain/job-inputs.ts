@@ -4,7 +4,15 @@
  */
 import { z } from 'zod';
 import { HoldfastError } from './errors.ts';
-import { NAME_PATTERN, SNAPSHOT_ID_PATTERN, type RepositoryName, type SnapshotId, type StoreName, type VolumeName } from './ids.ts';
+import {
+  DISK_PATTERN,
+  NAME_PATTERN,
+  SNAPSHOT_ID_PATTERN,
+  type RepositoryName,
+  type SnapshotId,
+  type StoreName,
+  type VolumeName,
+} from './ids.ts';
 import type { JobKind } from './jobs.ts';
 import { DESTINATIONS_MAX } from './limits.ts';
 
@@ -25,6 +33,7 @@ const snapshot = z
   .regex(SNAPSHOT_ID_PATTERN)
   .transform((text) => text as SnapshotId);
 const host = z.string().regex(NAME_PATTERN);
+const disk = z.string().regex(DISK_PATTERN);
 const path = z.string().min(1).max(4096).startsWith('/');
 
 export const captureInput = z.strictObject({
@@ -90,6 +99,41 @@ export type VerifyInput = z.input<typeof verifyInput>;
 export const collectInput = z.strictObject({ repository, store });
 export type CollectInput = z.input<typeof collectInput>;
 
+export const attachInput = z.strictObject({ volume });
+export type AttachInput = z.input<typeof attachInput>;
+
+export const detachInput = z.strictObject({
+  /** A volume's name, or that of a disk that was restored while it was served. */
+  disk,
+  /** Default: the node of the volume of that name. */
+  host: host.optional(),
+  /** Although clients are connected, or it lacks some of its snapshot. */
+  force: z.boolean().optional(),
+});
+export type DetachInput = z.input<typeof detachInput>;
+
+export const hydrateInput = z.strictObject({
+  volume,
+  store,
+  /** Default: the newest visible one. */
+  snapshot: snapshot.optional(),
+  /** A file that is not there yet. */
+  target: path,
+  /** Default: the volume's node. */
+  host: host.optional(),
+  /** Name of the disk. Default: `<volume>.<snapshot>`. */
+  disk: disk.optional(),
+  /** From now on the volume is this disk. */
+  promote: z.boolean().optional(),
+});
+export type HydrateInput = z.input<typeof hydrateInput>;
+
+export const captureGroupInput = z.strictObject({
+  volumes: z.array(volume).min(2).max(64),
+  label: z.string().max(200).optional(),
+});
+export type CaptureGroupInput = z.input<typeof captureGroupInput>;
+
 /** Parses an input at an edge; ARGUMENT_INVALID names each field that does not fit. */
 export function parseInput<Schema extends z.ZodType>(schema: Schema, what: string, input: unknown): z.output<Schema> {
   const parsed = schema.safeParse(input);
@@ -105,4 +149,8 @@ export const JOB_SCHEMAS = {
   restoreVolume: restoreInput,
   verifyStore: verifyInput,
   collectGarbage: collectInput,
+  attachVolume: attachInput,
+  detachDisk: detachInput,
+  hydrateDisk: hydrateInput,
+  captureGroup: captureGroupInput,
 } as const satisfies Record<JobKind, z.ZodType>;

@@ -6,7 +6,18 @@
  */
 import type { ErrorCode } from './errors.ts';
 import type { RepositoryName, SnapshotId, StoreName, VolumeName } from './ids.ts';
-import type { CaptureInput, CollectInput, CopyInput, DeleteInput, RestoreInput, VerifyInput } from './job-inputs.ts';
+import type {
+  AttachInput,
+  CaptureGroupInput,
+  CaptureInput,
+  CollectInput,
+  CopyInput,
+  DeleteInput,
+  DetachInput,
+  HydrateInput,
+  RestoreInput,
+  VerifyInput,
+} from './job-inputs.ts';
 
 // -- queues ---------------------------------------------------------------------------------------------------------
 
@@ -108,6 +119,37 @@ export interface CollectResult {
   readonly freedBytes: number;
 }
 
+export interface AttachResult {
+  readonly disk: string;
+  readonly host: string;
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** Where clients find it: on its host first. */
+  readonly uris: readonly string[];
+}
+
+export interface DetachResult {
+  readonly disk: string;
+  readonly host: string;
+}
+
+export interface HydrateResult {
+  readonly volume: VolumeName;
+  readonly snapshot: SnapshotId;
+  readonly store: StoreName;
+  readonly disk: string;
+  readonly host: string;
+  readonly target: string;
+  readonly sizeBytes: number;
+  readonly uris: readonly string[];
+  readonly promoted: boolean;
+}
+
+export interface CaptureGroupResult {
+  /** In the order in which they were named. */
+  readonly captures: readonly CaptureResult[];
+}
+
 // -- workflows ------------------------------------------------------------------------------------------------------
 
 /** Workflow types by name, with the id under which a job runs: starting it twice joins the run that is there. */
@@ -118,6 +160,10 @@ export const JOB_IDS = {
   restoreVolume: (input: RestoreInput): string => `restore.${input.volume}.${hashOf(`${input.host ?? ''}:${input.target}`)}`,
   verifyStore: (input: VerifyInput): string => `verify.${input.store}.${input.volume}`,
   collectGarbage: (input: CollectInput): string => `collect.${input.store}.${input.repository}`,
+  attachVolume: (input: AttachInput): string => `attach.${input.volume}`,
+  detachDisk: (input: DetachInput): string => `detach.${input.disk}`,
+  hydrateDisk: (input: HydrateInput): string => `hydrate.${input.volume}.${hashOf(`${input.host ?? ''}:${input.target}`)}`,
+  captureGroup: (input: CaptureGroupInput): string => `capture-group.${hashOf([...input.volumes].sort().join(' '))}`,
 } as const;
 export type JobKind = keyof typeof JOB_IDS;
 
@@ -128,6 +174,10 @@ export interface JobInputs {
   readonly restoreVolume: RestoreInput;
   readonly verifyStore: VerifyInput;
   readonly collectGarbage: CollectInput;
+  readonly attachVolume: AttachInput;
+  readonly detachDisk: DetachInput;
+  readonly hydrateDisk: HydrateInput;
+  readonly captureGroup: CaptureGroupInput;
 }
 
 export interface JobResults {
@@ -137,6 +187,10 @@ export interface JobResults {
   readonly restoreVolume: RestoreResult;
   readonly verifyStore: VerifyResult;
   readonly collectGarbage: CollectResult;
+  readonly attachVolume: AttachResult;
+  readonly detachDisk: DetachResult;
+  readonly hydrateDisk: HydrateResult;
+  readonly captureGroup: CaptureGroupResult;
 }
 
 /** FNV-1a of a path, hex: a short, stable part of a workflow id. Two targets that meet only share a queue. */
@@ -157,6 +211,8 @@ export interface JobStatus {
   readonly sentBytes: number;
   readonly paused: { readonly store: string; readonly reason: string } | null;
   readonly snapshot: SnapshotId | null;
+  /** Where clients find the disk that the job serves. */
+  readonly uris: readonly string[];
 }
 
 /** Heartbeat of bulk activities: progress within the unit under way. */

@@ -68,5 +68,8 @@ export const GETS_IN_FLIGHT = 4;
 /** Plain bytes of one batch: what a thread hashes or opens between two looks at the main thread. */
 export const BATCH_BYTES = 4 * MIB;
 
+/** Bytes that a frozen view of a served disk may keep before writers wait for whoever reads it. */
+export const DISK_VIEW_BYTES_MAX = 4 * GIB;
+
 /** Destinations of one job. What they hold in buffers is the table in engine/transfer/sending.ts. */
 export const DESTINATIONS_MAX = 8;

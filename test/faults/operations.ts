@@ -21,6 +21,7 @@ import { within } from '../../src/ground/stores/within.ts';
 import type { Threads } from '../../src/ground/threads/threads.ts';
 import { collectGarbage, hide, inspect, reclaimDue, undelete } from '../../src/systems/lifecycle/deletion.ts';
 import { openCapture, shipVolume, type Attempt } from '../../src/systems/shipping/capture.ts';
+import { BARE_HOST } from '../systems/capture-volume.ts';
 import { closeCopy, copyPart, openCopy } from '../../src/systems/shipping/copy.ts';
 import { commitTo, type OpenClaim } from '../../src/systems/shipping/destinations.ts';
 import { planCapture, planCopy, type OpenedDestination } from '../../src/systems/shipping/plan.ts';
@@ -119,7 +120,7 @@ async function capture({ snapshot, stores }: Extract<Operation, { kind: 'capture
   const { home, threads, by } = context;
   const input = parseInput(captureInput, 'captureSnapshot', { volume: VOLUME, stores: [...stores], snapshot });
   const plan = planCapture(await home.catalog.sync(), input, snapshot);
-  const opened = await openCapture(home, plan, by);
+  const opened = await openCapture(home, BARE_HOST, plan, by);
   return shipToAll(context, {
     stores: opened.destinations,
     subtrees: opened.subtrees,

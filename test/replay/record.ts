@@ -14,10 +14,14 @@ import { format, resolveConfig } from 'prettier';
 import type { CaptureResult } from '../../src/domain/jobs.ts';
 import { readStackEnvironment } from '../../src/faces/stack/environment.ts';
 import { stderrProgress } from '../../src/faces/stack/progress.ts';
+import { diskFolderOf, hooksFolderOf } from '../../src/engine/volumes/host.ts';
+import { DiskServer } from '../../src/systems/serving/disk-server.ts';
+import { pinnedOrigin } from '../../src/systems/serving/origin.ts';
 import { raiseStage, until } from '../workflows/stage.ts';
 
 const EXTENT = 64 * 1024;
 const folder = process.argv[2] ?? path.join(import.meta.dirname, 'histories');
+mkdirSync(folder, { recursive: true });
 
 await using stage = await raiseStage({ environment: readStackEnvironment(), progress: stderrProgress });
 const { installation, client } = stage;
@@ -35,6 +39,16 @@ const ended = [
   await stage.start('collectGarbage', { repository: 'vol', store: 'a' }),
 ];
 for (const handle of ended) await handle.result();
+// From here on they are disks: a capture freezes its moment and lets it go.
+const { home, folder: installed } = installation;
+await using disks = await DiskServer.start({
+  folder: diskFolderOf(installed),
+  hooksFolder: hooksFolderOf(installed),
+  ...{ listen: null, certificates: null, onEvent: () => undefined },
+  originOf: (from) => pinnedOrigin(() => Promise.resolve({ home, threads: stage.threads }), from),
+});
+await installation.addVolume('other', ['a'], { sizeBytes: 50 * EXTENT, extentBytes: EXTENT, writes });
+for (const volume of ['vol', 'other']) await stage.run('attachVolume', { volume });
 // A delete that waits and is woken by the next commit; and that capture pauses for a store that is away for a while.
 const removal = await stage.start('deleteSnapshot', { volume: 'vol', store: 'a', snapshot });
 await until(removal, (status) => status.state === 'waiting');
@@ -45,14 +59,23 @@ await until(pausing, (status) => status.state === 'paused');
 renameSync(`${folderOfA}.away`, folderOfA);
 await pausing.result();
 await removal.result();
+await save('captureSnapshot', pausing.workflowId);
 
-mkdirSync(folder, { recursive: true });
+const serving = [
+  await stage.start('captureGroup', { volumes: ['vol', 'other'] }),
+  await stage.start('hydrateDisk', { volume: 'vol', store: 'a', target: path.join(installation.folder, 'disk'), promote: true }),
+];
+for (const handle of serving) await handle.result();
+await stage.run('detachDisk', { disk: 'other' });
+process.stdout.write(`${disks.disks.length} disks are left\n`);
+
 for (const [kind, id] of [
-  ['captureSnapshot', 'capture.vol'],
   ['deleteSnapshot', removal.workflowId],
+  ['attachVolume', 'attach.vol'],
+  ['detachDisk', 'detach.other'],
 ] as const)
   await save(kind, id);
-for (const handle of ended) await save((await handle.describe()).type, handle.workflowId);
+for (const handle of [...ended, ...serving]) await save((await handle.describe()).type, handle.workflowId);
 
 async function save(kind: string, workflowId: string): Promise<void> {
   const history = await client.workflow.getHandle(workflowId).fetchHistory();

@@ -4,6 +4,7 @@ import { captureInput, parseInput, type CaptureInput } from '../../src/domain/jo
 import { newSnapshotId, type SnapshotId } from '../../src/domain/ids.ts';
 import type { Home } from '../../src/engine/catalog/home.ts';
 import type { CommitOutcome } from '../../src/engine/repository/commit.ts';
+import { openHost, type Host } from '../../src/engine/volumes/host.ts';
 import type { Threads } from '../../src/ground/threads/threads.ts';
 import { openCapture, shipVolume, type Attempt, type ShippedPart } from '../../src/systems/shipping/capture.ts';
 import { commitTo } from '../../src/systems/shipping/destinations.ts';
@@ -18,6 +19,9 @@ export interface ShippedCapture {
   commit(): Promise<readonly CommitOutcome[]>;
 }
 
+/** A host that serves no disks and has no hooks. */
+export const BARE_HOST: Host = openHost('n1', '/nowhere');
+
 /** What a user may say besides the volume. */
 export type CaptureExtras = Omit<CaptureInput, 'volume'>;
 
@@ -27,11 +31,12 @@ export async function shipCapture(
   volume: string,
   by: Attempt,
   extras: CaptureExtras = {},
+  host: Host = BARE_HOST,
 ): Promise<ShippedCapture> {
   const snapshot = (extras.snapshot as SnapshotId | undefined) ?? newSnapshotId(Date.now(), () => randomBytes(4).readUInt32BE(0) / 2 ** 32);
   const input = parseInput(captureInput, 'captureSnapshot', { ...extras, volume });
   const plan = planCapture(await home.catalog.sync(), input, snapshot);
-  const opened = await openCapture(home, plan, by);
+  const opened = await openCapture(home, host, plan, by);
   const claims = opened.destinations.flatMap((one) => (one.kind === 'open' ? [{ ...one, bringAll: false }] : []));
   const parts: ShippedPart[] = [];
   for (let subtree = 0; subtree < opened.subtrees; subtree++)

@@ -33,6 +33,7 @@ import { bundleWorkflows } from '../../workers/worker-process.ts';
 import { digestOfImage } from '../systems/image.ts';
 import { restoreSnapshot } from '../systems/restore-snapshot.ts';
 import { createInstallation, HOST, type Installation } from '../systems/installation.ts';
+import { openHost } from '../../src/engine/volumes/host.ts';
 import { createWeather, type Weather } from './weather.ts';
 
 export interface Stage extends AsyncDisposable {
@@ -61,7 +62,10 @@ export async function raiseStage(
   const threads = stack.use(new Threads({ count: 2 }));
   const connection = await NativeConnection.connect({ address: temporal.address });
   stack.defer(() => connection.close());
-  const activities = interfere(createActivities({ home: installation.home, threads }), installation);
+  const activities = interfere(
+    createActivities({ home: installation.home, host: openHost(HOST, installation.folder), threads }),
+    installation,
+  );
   const { namespace } = temporal;
   const common = { connection, namespace, activities, shutdownGraceTime: 0, shutdownForceTime: 2000 };
   const workers = [

@@ -5,12 +5,17 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { HoldfastError } from '../../domain/errors.ts';
-import { storeName, type StoreName } from '../../domain/ids.ts';
+import { storeName, volumeName, type StoreName, type VolumeName } from '../../domain/ids.ts';
 import { checkPassphraseReference } from '../../ground/sealing/passphrase.ts';
 
 /** For options that may be given again: `--store a --store b` and `--store a,b` are the same. */
 export const storeNames = (text: string, before: readonly StoreName[] | undefined): readonly StoreName[] => [
   ...new Set([...(before ?? []), ...text.split(',').map((name) => storeName(name.trim()))]),
+];
+
+/** For an argument that may be several. */
+export const volumeNames = (text: string, before: readonly VolumeName[] | undefined): readonly VolumeName[] => [
+  ...new Set([...(before ?? []), volumeName(text)]),
 ];
 
 /** The address of a store; a path of this machine stands for the folder's. Whoever opens it parses it. */

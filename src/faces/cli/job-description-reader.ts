@@ -43,6 +43,8 @@ const statusSchema = z.object({
     .string()
     .transform((text) => text as SnapshotId)
     .nullable(),
+  /** A job of an older worker serves nothing. */
+  uris: z.array(z.string()).default([]),
 });
 
 export function readStatus(answer: unknown): JobStatus | null {

@@ -1,5 +1,16 @@
 /** A job in words, before it runs: what the Temporal UI shows as its summary, and under which names it is searched. */
-import type { CaptureInput, CollectInput, CopyInput, DeleteInput, RestoreInput, VerifyInput } from '../../domain/job-inputs.ts';
+import type {
+  AttachInput,
+  CaptureGroupInput,
+  CaptureInput,
+  CollectInput,
+  CopyInput,
+  DeleteInput,
+  DetachInput,
+  HydrateInput,
+  RestoreInput,
+  VerifyInput,
+} from '../../domain/job-inputs.ts';
 import type { JobInputs, JobKind } from '../../domain/jobs.ts';
 
 export interface JobWords {
@@ -20,6 +31,11 @@ const SUMMARIES: { readonly [Kind in JobKind]: (input: JobInputs[Kind]) => strin
     `Restore ${volume} ${snapshot ?? '(newest)'} from ${store} to ${target}`,
   verifyStore: ({ volume, store, depth }: VerifyInput) => `Verify ${volume} in ${store} (${depth ?? 'structure'})`,
   collectGarbage: ({ repository, store }: CollectInput) => `Collect ${repository} in ${store}`,
+  attachVolume: ({ volume }: AttachInput) => `Serve ${volume} as a disk`,
+  detachDisk: ({ disk }: DetachInput) => `End the serving of ${disk}`,
+  hydrateDisk: ({ volume, store, snapshot, target }: HydrateInput) =>
+    `Restore ${volume} ${snapshot ?? '(newest)'} from ${store} to ${target} while it is served`,
+  captureGroup: ({ volumes }: CaptureGroupInput) => `Capture ${volumes.join(', ')} at one moment`,
 };
 
 export function describeInput<Kind extends JobKind>(kind: Kind, input: JobInputs[Kind]): JobWords {
@@ -30,6 +46,8 @@ export function describeInput<Kind extends JobKind>(kind: Kind, input: JobInputs
 
 interface Named {
   readonly volume?: string;
+  readonly volumes?: readonly string[];
+  readonly disk?: string | undefined;
   readonly store?: string;
   readonly stores?: readonly string[] | undefined;
   readonly to?: readonly string[];
@@ -40,6 +58,6 @@ export function searchValues<Kind extends JobKind>(
   _kind: Kind,
   input: JobInputs[Kind],
 ): { readonly volume: string | null; readonly store: string | null } {
-  const { volume, store, stores, to }: Named = input;
-  return { volume: volume ?? null, store: store ?? (stores ?? to)?.join(',') ?? null };
+  const { volume, volumes, disk, store, stores, to }: Named = input;
+  return { volume: volume ?? volumes?.join(',') ?? disk ?? null, store: store ?? (stores ?? to)?.join(',') ?? null };
 }

@@ -4,10 +4,14 @@
  */
 import { ERROR_KINDS } from '../../domain/errors.ts';
 import type {
+  AttachResult,
+  CaptureGroupResult,
   CaptureResult,
   CollectResult,
   CopyResult,
   DeleteResult,
+  DetachResult,
+  HydrateResult,
   JobKind,
   JobResults,
   RestoreResult,
@@ -84,6 +88,22 @@ const READERS: { readonly [Kind in JobKind]: (result: JobResults[Kind]) => Reada
     ],
     exitCode: 0,
   }),
+  attachVolume: ({ disk, host, path, sizeBytes, uris }: AttachResult) => ({
+    lines: [`${disk} is served by ${host}: ${path}, ${formatBytes(sizeBytes)}`, ...uris.map((uri) => `  ${uri}`)],
+    exitCode: 0,
+  }),
+  detachDisk: ({ disk, host }: DetachResult) => ({ lines: [`${disk} is served by ${host} no more`], exitCode: 0 }),
+  hydrateDisk: ({ volume, snapshot, store, disk, target, promoted }: HydrateResult) => ({
+    lines: [
+      `${disk} at ${target} has all of ${volume} ${snapshot} itself; ${store} is not needed for it any more`,
+      ...(promoted ? [`  captures of ${volume} read it from now on`] : []),
+    ],
+    exitCode: 0,
+  }),
+  captureGroup: ({ captures }: CaptureGroupResult) => {
+    const readable = captures.map((one) => readResult('captureSnapshot', one));
+    return { lines: readable.flatMap(({ lines }) => lines), exitCode: Math.max(0, ...readable.map(({ exitCode }) => exitCode)) };
+  },
 };
 
 /** Damaged values shown to a person; JSON has all that the job names. */

@@ -1,13 +1,15 @@
 /**
- * The workers that `holdfast up` starts and `holdfast down` stops: a controller and a node of this machine, detached.
+ * The workers that `holdfast up` starts and `holdfast down` stops: a controller, a node and a disk server, detached.
  *
  * Beside the stack's own notes lies one a worker, with the process it means (pid and moment of its beginning, so nobody else is
- * ever stopped for it). A worker is ready when Temporal sees it poll: its identity ends in its pid. Changed under the stack's
+ * ever stopped for it). A worker is ready when Temporal sees it poll: its identity ends in its pid; a disk server when it answers. Changed under the stack's
  * lock, so that two `up` at once start one of each.
  */
 import path from 'node:path';
 import { z } from 'zod';
+import { isHoldfastError } from '../../domain/errors.ts';
 import { hostQueue, QUEUE } from '../../domain/jobs.ts';
+import { openHost } from '../../engine/volumes/host.ts';
 import type { Configuration, Variables } from '../../ground/configuration/configuration.ts';
 import { readNote, writeNote } from '../../ground/notes/note.ts';
 import { freePorts } from '../stack/ports.ts';
@@ -33,7 +35,7 @@ const STOP_GRACE_MS = 15_000;
 /** A bundle of workflows takes 3 s, ten times that on a busy machine. */
 const READY_WITHIN_MS = 60_000;
 /** Prometheus knows 9464 as the port of OpenTelemetry exporters. */
-const METRICS_PORTS = { controller: 9464, node: 9465 } as const;
+const METRICS_PORTS = { controller: 9464, node: 9465, disks: 9466 } as const;
 const METRICS_HOST = '127.0.0.1';
 
 const filesOf = (folder: string, role: WorkerRole) => ({
@@ -63,8 +65,20 @@ export async function workerStatus({ folder }: Configuration, role: WorkerRole):
   };
 }
 
-const queueOf = (role: WorkerRole, host: string) =>
+const queueOf = (role: 'controller' | 'node', host: string) =>
   role === 'controller' ? { queue: QUEUE, kind: 'workflow' as const } : { queue: hostQueue(host), kind: 'activity' as const };
+
+/** Temporal sees it poll; the disk server, which Temporal does not know, answers. */
+async function isServing({ folder, host }: Configuration, role: WorkerRole, identity: string | null, jobs: JobClient): Promise<boolean> {
+  if (role !== 'disks') {
+    const { queue, kind } = queueOf(role, host);
+    return (await jobs.pollers(queue, kind)).some((poller) => poller.identity === identity);
+  }
+  const answer = await openHost(host, folder)
+    .disks.list()
+    .catch((error: unknown) => error);
+  return !isHoldfastError(answer, 'DISKS_NOT_SERVED');
+}
 
 async function start(configuration: Configuration, role: WorkerRole, variables: Variables, jobs: JobClient): Promise<void> {
   const { folder, host } = configuration;
@@ -74,7 +88,6 @@ async function start(configuration: Configuration, role: WorkerRole, variables: 
     identity = `${role}@${host}/${pid}`;
     await writeWorkerNote(folder, role, { format: 1, process: await identify(pid), metricsPort });
   };
-  const { queue, kind } = queueOf(role, host);
   await ServerProcess.start({
     name: role,
     command: process.execPath,
@@ -86,7 +99,7 @@ async function start(configuration: Configuration, role: WorkerRole, variables: 
     },
     logFile: filesOf(folder, role).log,
     lifetime: { recordPid },
-    isReady: async () => (await jobs.pollers(queue, kind)).some((poller) => poller.identity === identity),
+    isReady: () => isServing(configuration, role, identity, jobs),
     readyWithinMs: READY_WITHIN_MS,
     disposable: false,
   });

@@ -2,7 +2,8 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-export const WORKER_ROLES = ['controller', 'node'] as const;
+/** `disks` needs no Temporal: it is the data path of the disks that this machine serves. */
+export const WORKER_ROLES = ['controller', 'disks', 'node'] as const;
 export type WorkerRole = (typeof WORKER_ROLES)[number];
 
 /**

@@ -27,6 +27,11 @@ const fileSchema = z.strictObject({
     .partial()
     .optional(),
   threads: z.int().min(1).max(64).optional(),
+  /** Where the disk server listens beside its Unix socket, and the folder of its certificates. */
+  disks: z
+    .strictObject({ listen: z.string().min(1), certificates: z.string().min(1) })
+    .partial()
+    .optional(),
 });
 
 export interface Configuration {
@@ -40,6 +45,7 @@ export interface Configuration {
   /** Port 0: no metrics endpoint. */
   readonly metrics: { readonly host: string; readonly port: number };
   readonly threads: number | null;
+  readonly disks: { readonly listen: string | null; readonly certificates: string | null };
 }
 
 export type Variables = Readonly<Record<string, string | undefined>>;
@@ -103,5 +109,9 @@ export function readConfiguration(variables: Variables, temporalAddressDefault =
       port: portOf(variables['HOLDFAST_METRICS_PORT'], file.metrics?.port ?? 0),
     },
     threads: file.threads ?? null,
+    disks: {
+      listen: variables['HOLDFAST_DISKS_LISTEN'] ?? file.disks?.listen ?? null,
+      certificates: variables['HOLDFAST_DISKS_CERTIFICATES'] ?? file.disks?.certificates ?? null,
+    },
   };
 }

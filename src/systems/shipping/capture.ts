@@ -1,13 +1,14 @@
 /**
- * Capture: one read of a volume, many destinations (system C), in three steps that a workflow drives.
+ * Capture: one read of a volume, many destinations (system C), in four steps that a workflow drives.
  *
- *     openCapture      claim the lineage in each store; each has its own base
+ *     openCapture      freeze the moment; claim the lineage in each store; each has its own base
  *     shipVolume       a subtree at a time: read once, hash once, compress once per codec, seal and put per store
- *     commitCapture    per store: the snapshot appears there, or not at all
+ *     commitTo         per store: the snapshot appears there, or not at all
+ *     releaseMoment    let the frozen moment go, however it ended
  *
  * Every step may be made again by any attempt on any process of the volume's node: what a store has confirmed is adopted.
  */
-import { HoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import { VOLUME_EXTENTS_MAX } from '../../domain/limits.ts';
 import type { Home } from '../../engine/catalog/home.ts';
 import type { Snapshot } from '../../engine/repository/ledger.ts';
@@ -15,15 +16,20 @@ import { subtreeCount } from '../../engine/repository/transfer-reader.ts';
 import type { OnProgress } from '../../engine/transfer/progress.ts';
 import type { Selection } from '../../engine/transfer/selection.ts';
 import { shipSubtree } from '../../engine/transfer/ship-volume.ts';
+import type { Host } from '../../engine/volumes/host.ts';
+import { parseNbdUri } from '../../engine/volumes/nbd/uri.ts';
 import type { Threads } from '../../ground/threads/threads.ts';
 import { readChangedRanges } from './changed-ranges.ts';
 import { claimStores, openDestinations, shipped, type OpenClaim, type StoreParts } from './destinations.ts';
 import { createGate } from './gate.ts';
+import { freezeMoment, releaseMoment, type Moment } from './moment.ts';
 import { openSource, type VolumeSource } from './source.ts';
 import type { CapturePlan, OpenedDestination } from './plan.ts';
 
 export interface OpenedCapture {
   readonly sizeBytes: number;
+  /** What is read for all stores and subtrees; let go by `releaseMoment`. */
+  readonly moment: Moment;
   /** Identity and times of the source; see file-source.ts. */
   readonly stamp: string;
   readonly takenMs: number;
@@ -37,9 +43,20 @@ export interface Attempt {
   readonly attempt: number;
 }
 
-export async function openCapture(home: Home, plan: CapturePlan, by: Attempt): Promise<OpenedCapture> {
-  await using source = await openSource({ ...plan, subtree: null, bases: [], bitmap: null });
-  const { sizeBytes, stamp } = source;
+export async function openCapture(home: Home, host: Host, plan: CapturePlan, by: Attempt): Promise<OpenedCapture> {
+  const moment = await freezeMoment(host, plan);
+  try {
+    return await openAt(home, plan, by, moment);
+  } catch (error) {
+    // What waiting can mend is tried again, and finds the moment as it is.
+    if (isHoldfastError(error) && !error.retryable) await releaseMoment(host, plan, moment);
+    throw error;
+  }
+}
+
+async function openAt(home: Home, plan: CapturePlan, by: Attempt, moment: Moment): Promise<OpenedCapture> {
+  await using source = await openSource({ ...plan, path: moment.source, subtree: null, bases: [], bitmap: null });
+  const { sizeBytes } = source;
   if (sizeBytes > VOLUME_EXTENTS_MAX * plan.extentBytes)
     throw new HoldfastError('ARGUMENT_INVALID', 'the volume is larger than its extent size allows', { field: 'extentBytes', sizeBytes });
   let largest = sizeBytes;
@@ -61,7 +78,8 @@ export async function openCapture(home: Home, plan: CapturePlan, by: Attempt): P
         });
     },
   });
-  return { sizeBytes, stamp, takenMs: home.environment.nowMs(), subtrees: subtreeCount(largest, plan.extentBytes), destinations };
+  const stamp = stampOf(moment, source);
+  return { sizeBytes, moment, stamp, takenMs: home.environment.nowMs(), subtrees: subtreeCount(largest, plan.extentBytes), destinations };
 }
 
 export interface ShippedPart extends StoreParts {
@@ -89,9 +107,11 @@ export async function shipVolume(
   options: ShipOptions,
 ): Promise<ShippedPart> {
   const { destinations, failures } = await openDestinations(home, plan, claims);
-  const bases = await basesOf(home, plan, claims);
+  const { source: path } = opened.moment;
+  // Nobody else knows what has changed.
+  const bases = plan.changed !== null || parseNbdUri(path) !== null ? await basesOf(home, plan, claims) : new Map<string, Snapshot>();
   const bitmap = plan.changed !== null && 'bitmap' in plan.changed ? plan.changed.bitmap : null;
-  await using source = await openSource({ ...plan, subtree, bitmap, bases: [...bases.values()].map(({ id }) => id) });
+  await using source = await openSource({ ...plan, path, subtree, bitmap, bases: [...bases.values()].map(({ id }) => id) });
   const selections = await selectionsOf(plan, opened, source, bases);
   const { parts, result } = await shipped(failures, () =>
     shipSubtree({
@@ -107,8 +127,10 @@ export async function shipVolume(
   return { subtree, ...parts, readBytes: source.readBytes, extentsRead, encoded, stable: await isStable(source, opened) };
 }
 
+const stampOf = ({ identity }: Moment, source: VolumeSource): string => `${identity} ${source.stamp}`.trim();
+
 const isStable = async (source: VolumeSource, opened: OpenedCapture): Promise<boolean> =>
-  source.stamp === opened.stamp && (await source.consistency()) === 'crash';
+  stampOf(opened.moment, source) === opened.stamp && (await source.consistency()) === 'crash';
 
 /** The base of each store that has one. */
 async function basesOf(home: Home, plan: CapturePlan, claims: readonly OpenClaim[]): Promise<ReadonlyMap<string, Snapshot>> {

@@ -7,6 +7,7 @@ import { mirrorCatalog } from '../../../src/engine/catalog/mirror.ts';
 import { readConfiguration, type Variables } from '../../../src/ground/configuration/configuration.ts';
 import { Threads } from '../../../src/ground/threads/threads.ts';
 import { openCapture, shipVolume } from '../../../src/systems/shipping/capture.ts';
+import { BARE_HOST } from '../../systems/capture-volume.ts';
 import { commitTo } from '../../../src/systems/shipping/destinations.ts';
 import { planCapture } from '../../../src/systems/shipping/plan.ts';
 import type { SubtreeReceipt } from '../../../src/engine/transfer/contract.ts';
@@ -28,7 +29,7 @@ export async function captureFile(variables: Variables, volume: string): Promise
   await using threads = new Threads({ count: 1 });
   const snapshot = newSnapshotId(Date.now(), Math.random);
   const plan = planCapture(await home.catalog.sync(), { volume: volume as VolumeName }, snapshot);
-  const opened = await openCapture(home, plan, { owner: 'test', attempt: 1 });
+  const opened = await openCapture(home, BARE_HOST, plan, { owner: 'test', attempt: 1 });
   const receipts = new Map<StoreName, SubtreeReceipt[]>();
   const claims = opened.destinations.flatMap((one) => (one.kind === 'open' ? [{ ...one, bringAll: false }] : []));
   for (let subtree = 0; subtree < opened.subtrees; subtree++) {

@@ -103,7 +103,7 @@ const running = (progress: Partial<JobStatus> | null, view: Partial<JobView> = {
       ? null
       : {
           ...{ kind: 'captureSnapshot', state: 'running', phase: 'shipping', doneUnits: 0, totalUnits: 1 },
-          ...{ readBytes: 0, sentBytes: 0, paused: null, snapshot: null, ...progress },
+          ...{ readBytes: 0, sentBytes: 0, paused: null, snapshot: null, uris: [], ...progress },
         },
   ...view,
 });

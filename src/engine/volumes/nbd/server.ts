@@ -12,6 +12,7 @@ import { ByteQueue } from './byte-queue.ts';
 import type { Backend, Export } from './export.ts';
 import { greeting, Negotiation, type Agreed, type TlsPolicy } from './negotiation.ts';
 import { Replies } from './replies.ts';
+import { readInto, Slabs } from './slabs.ts';
 import type { Request } from './requests.ts';
 import type { NbdAddress } from './uri.ts';
 import { LIMITS_DEFAULT, Transmission, type TransmissionLimits } from './transmission.ts';
@@ -36,6 +37,8 @@ export interface NbdServer extends AsyncDisposable {
   /** Where it listens; a port of 0 has become a real one. */
   readonly address: NbdAddress;
   readonly connections: number;
+  /** Ends the connections to an export that is served no more, within the grace. */
+  cut(name: string, graceMs?: number): Promise<void>;
   /** Ends politely, within the grace. */
   close(graceMs?: number): Promise<void>;
 }
@@ -47,7 +50,7 @@ const GRACE_MS = 2000;
 export async function serveNbd(at: NbdAddress, options: NbdServerOptions): Promise<NbdServer> {
   const connections = new Set<Connection>();
   let closing = false;
-  const server = createServer({ noDelay: true }, (socket) => {
+  const server = createServer({ noDelay: true, pauseOnConnect: true }, (socket) => {
     if (closing || connections.size >= (options.connectionsMax ?? CONNECTIONS_MAX)) return void socket.destroy();
     const connection = new Connection(socket, options, () => closing);
     connections.add(connection);
@@ -69,6 +72,9 @@ export async function serveNbd(at: NbdAddress, options: NbdServerOptions): Promi
     address: 'path' in at ? at : { host: at.host, port: (server.address() as AddressInfo).port },
     get connections() {
       return connections.size;
+    },
+    async cut(name, graceMs = GRACE_MS) {
+      await Promise.all([...connections].filter((connection) => connection.serves === name).map((connection) => connection.close(graceMs)));
     },
     close,
     [Symbol.asyncDispose]: () => close(),
@@ -101,6 +107,7 @@ class Connection {
   readonly #options: NbdServerOptions;
   readonly #isClosing: () => boolean;
   readonly #input = new ByteQueue();
+  readonly #slabs = new Slabs(this.#input);
   readonly #negotiation: Negotiation;
   readonly #deadline: NodeJS.Timeout;
   #socket: Socket;
@@ -108,16 +115,23 @@ class Connection {
   #why = 'the client has gone';
   #finish: () => void = () => undefined;
 
-  constructor(socket: Socket, options: NbdServerOptions, isClosing: () => boolean) {
+  constructor(accepted: Socket, options: NbdServerOptions, isClosing: () => boolean) {
     this.#options = options;
     this.#isClosing = isClosing;
-    this.#socket = socket;
+    const reading = readInto(accepted, this.#slabs, () => this.#advance());
+    this.#socket = reading ?? accepted;
     this.#negotiation = new Negotiation({ exports: options.exports(), tls: options.tls?.policy ?? 'none', isClosing });
     this.ended = new Promise((resolve) => (this.#finish = resolve));
     this.#deadline = setTimeout(() => this.#cut('the handshake took too long'), options.handshakeMsMax ?? HANDSHAKE_MS_MAX);
-    socket.on('close', () => void this.#closed());
-    this.#listen(socket);
-    socket.write(greeting());
+    this.#socket.on('close', () => void this.#closed());
+    this.#listen(this.#socket);
+    if (reading === null) this.#receive(accepted);
+    this.#socket.write(greeting());
+  }
+
+  /** The export that it has agreed on; null before. */
+  get serves(): string | null {
+    return this.#serving?.name ?? null;
   }
 
   /** Waits for what is under way, then for the client to leave; cuts it off after the grace. */
@@ -129,12 +143,21 @@ class Connection {
     clearTimeout(cut);
   }
 
-  #listen(socket: Socket): void {
+  #advance(): void {
+    if (this.#serving !== null) this.#serving.transmission.advance();
+    else this.#negotiate();
+  }
+
+  /** Takes what comes as Node gives it. */
+  #receive(socket: Socket): void {
     socket.on('data', (chunk: Buffer) => {
       this.#input.push(chunk);
-      if (this.#serving !== null) this.#serving.transmission.advance();
-      else this.#negotiate();
+      this.#advance();
     });
+    socket.resume();
+  }
+
+  #listen(socket: Socket): void {
     socket.on('error', (error) => (this.#why = error.message));
     socket.on('end', () => socket.end());
   }
@@ -172,7 +195,7 @@ class Connection {
     }
     if (this.#socket.destroyed) return await backend.close();
     const transmission = new Transmission({
-      ...{ agreed, backend, input: this.#input, isClosing: this.#isClosing },
+      ...{ agreed, backend, input: this.#input, isClosing: this.#isClosing, keep: (payload) => this.#slabs.keep(payload) },
       replies: new Replies(this.#socket),
       limits: this.#options.limits ?? LIMITS_DEFAULT,
       hold: (held) => void (held ? this.#socket.pause() : this.#socket.resume()),
@@ -208,6 +231,7 @@ class Connection {
         this.#negotiation.secured();
         this.#socket = secured;
         this.#listen(secured);
+        this.#receive(secured);
       })
       .emit('connection', clear);
   }

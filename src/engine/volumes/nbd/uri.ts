@@ -12,11 +12,11 @@ export interface NbdUri {
 /** As IANA has it. */
 const PORT = 10_809;
 
-/** The URI of the default export at an address. */
-export function nbdUri(at: NbdAddress, secure: boolean): string {
+/** The URI of an export at an address; without a name that of the default one. */
+export function nbdUri(at: NbdAddress, secure: boolean, name = ''): string {
   const scheme = secure ? 'nbds' : 'nbd';
-  if ('path' in at) return `${scheme}+unix:///?socket=${encodeURI(at.path)}`;
-  return `${scheme}://${at.host.includes(':') ? `[${at.host}]` : at.host}:${at.port}/`;
+  if ('path' in at) return `${scheme}+unix:///${encodeURIComponent(name)}?socket=${encodeURI(at.path)}`;
+  return `${scheme}://${at.host.includes(':') ? `[${at.host}]` : at.host}:${at.port}/${encodeURIComponent(name)}`;
 }
 
 /** `nbd://host:port/name`, `nbd+unix:///name?socket=/path`; with TLS `nbds://`, `nbds+unix://`. Null: no such thing. */

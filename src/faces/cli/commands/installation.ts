@@ -1,5 +1,4 @@
 /** `holdfast up`, `down`, `status`, `node`, `controller`: the processes of this machine. */
-import { once } from 'node:events';
 import type { Command } from 'commander';
 import { HoldfastError } from '../../../domain/errors.ts';
 import type { ComponentStatus, StackOptions } from '../../stack/standing-stack.ts';
@@ -7,7 +6,8 @@ import type { StackComponent } from '../../stack/standing-record.ts';
 import type { Session } from '../session.ts';
 import type { WorkerStatus } from '../standing-workers.ts';
 import { renderTable } from '../table.ts';
-import { WORKER_ROLES, workerArguments, type WorkerRole } from '../worker-entry.ts';
+import { runWorker } from '../run-worker.ts';
+import { WORKER_ROLES } from '../worker-entry.ts';
 
 const COMPONENTS: ReadonlySet<string> = new Set<StackComponent>(['temporal', 's3', 'kafka']);
 
@@ -105,36 +105,10 @@ async function status(session: Session): Promise<void> {
   session.print({ components: servers, workers }, () => renderInstallation({ components: servers, workers }));
 }
 
-/** In the foreground, with this terminal; ends as the worker ends. */
-async function run(session: Session, role: WorkerRole, options: { readonly name?: string; readonly metricsPort?: string }): Promise<void> {
-  const { spawn } = await import('node:child_process');
-  const { workerVariables } = await import('../standing-configuration.ts');
-  const variables = workerVariables(await session.configuration(), session.variables);
-  const child = spawn(process.execPath, workerArguments(role), {
-    stdio: 'inherit',
-    env: {
-      ...variables,
-      ...(options.name === undefined ? {} : { HOLDFAST_HOST: options.name }),
-      ...(options.metricsPort === undefined ? {} : { HOLDFAST_METRICS_PORT: options.metricsPort }),
-    },
-  });
-  // Ctrl-C reaches the worker by itself; a service manager tells this process, which passes it on.
-  const ignore = session.terminal.onInterrupt(() => undefined);
-  const pass = (): void => void child.kill('SIGTERM');
-  process.on('SIGTERM', pass);
-  try {
-    const [code] = (await once(child, 'exit')) as [number | null];
-    session.fail(code ?? 1);
-  } finally {
-    process.off('SIGTERM', pass);
-    ignore();
-  }
-}
-
 export function addInstallationCommands(program: Command, session: Session): void {
   program
     .command('up')
-    .description('start what is needed on this machine: a Temporal server, a controller and a node')
+    .description('start what is needed on this machine: a Temporal server, a controller, a node and a disk server')
     .helpGroup('This machine:')
     .option('--no-workers', 'only the servers')
     .option('--with <component>', 's3 or kafka, too; may be given again', components)
@@ -154,7 +128,7 @@ export function addInstallationCommands(program: Command, session: Session): voi
     .description('what runs here')
     .helpGroup('This machine:')
     .action(() => status(session));
-  for (const role of WORKER_ROLES)
+  for (const role of ['controller', 'node'] as const)
     program
       .command(role)
       .description(
@@ -165,5 +139,7 @@ export function addInstallationCommands(program: Command, session: Session): voi
       .helpGroup('This machine:')
       .option('--name <host>', 'the name of this machine in `volume add --node` (default: its host name)')
       .option('--metrics-port <port>', 'serve metrics for Prometheus there')
-      .action((options: { readonly name?: string; readonly metricsPort?: string }) => run(session, role, options));
+      .action((options: { readonly name?: string; readonly metricsPort?: string }) =>
+        runWorker(session, role, { HOLDFAST_HOST: options.name, HOLDFAST_METRICS_PORT: options.metricsPort }),
+      );
 }

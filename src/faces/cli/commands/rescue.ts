@@ -69,6 +69,7 @@ async function display(session: Session) {
         sentBytes: 0,
         paused: null,
         snapshot: null,
+        uris: [],
       } as const;
       const units = unitTotalBytes === 0 ? [] : [{ unit: doneUnits, doneBytes: unitBytes, totalBytes: unitTotalBytes }];
       shown.show(

@@ -1,57 +1,27 @@
 /** `holdfast snapshot export`: a snapshot as a disk, over NBD, until the command is ended. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { HoldfastError } from '../../../domain/errors.ts';
 import { snapshotId, storeName, volumeName, type SnapshotId, type StoreName, type VolumeName } from '../../../domain/ids.ts';
 import { PIN_MS_DEFAULT } from '../../../domain/limits.ts';
+import { checkExposure, parseListen, readCertificates, type TcpAddress } from '../../../engine/volumes/listening.ts';
 import { nbdUri, type NbdAddress } from '../../../engine/volumes/nbd/uri.ts';
 import { formatBytes } from '../quantities.ts';
 import type { Session } from '../session.ts';
-
-interface HostAndPort {
-  readonly host: string;
-  readonly port: number;
-}
 
 interface ExportOptions {
   readonly volume?: VolumeName;
   readonly store?: StoreName;
   readonly socket?: string;
-  readonly listen?: HostAndPort;
+  readonly listen?: TcpAddress;
   readonly tlsCertificates?: string;
   readonly writable?: boolean;
 }
 
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/;
 /** A pin is renewed long before a third of its time has passed. */
 const RENEW_EVERY_MS = 3600 * 1000;
-
-const hostAndPort = (text: string): HostAndPort => {
-  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):(\d{1,5})$/.exec(text);
-  const port = Number(match?.[3]);
-  if (match && port <= 65_535) return { host: match[1] ?? match[2] ?? '', port };
-  throw new HoldfastError('ARGUMENT_INVALID', `${text} is no address to listen at`, { field: '--listen', expected: 'HOST:PORT' });
-};
-
-/** Of this server, and of the authority whose clients it serves. */
-async function readCertificates(folder: string): Promise<{ readonly ca: Buffer; readonly cert: Buffer; readonly key: Buffer }> {
-  const read = (name: string): Promise<Buffer> =>
-    readFile(path.join(folder, name)).catch((error: unknown) => {
-      throw new HoldfastError('ARGUMENT_INVALID', `${path.join(folder, name)} cannot be read`, { field: '--tls-certificates' }, error);
-    });
-  const [ca, cert, key] = await Promise.all([read('ca-cert.pem'), read('server-cert.pem'), read('server-key.pem')]);
-  return { ca, cert, key };
-}
-
-function checkExposure({ listen, tlsCertificates }: ExportOptions): void {
-  if (listen === undefined || LOOPBACK.test(listen.host) || tlsCertificates !== undefined) return;
-  throw new HoldfastError('ARGUMENT_INVALID', `${listen.host} can be reached by others, who would need no credentials`, {
-    field: '--listen',
-    expected: 'a loopback address, or --tls-certificates',
-  });
-}
 
 /** Resolves when the user, or the system, ends the command. */
 const untilInterrupted = (session: Session): Promise<void> =>
@@ -61,7 +31,9 @@ const untilInterrupted = (session: Session): Promise<void> =>
   });
 
 async function exportSnapshot(session: Session, id: SnapshotId, options: ExportOptions): Promise<void> {
-  checkExposure(options);
+  const { listen, tlsCertificates } = options;
+  const certificates = tlsCertificates === undefined ? null : await readCertificates(tlsCertificates, 'server', '--tls-certificates');
+  if (listen !== undefined) checkExposure(listen, certificates, '--listen');
   const [{ findPlaces }, { pinSnapshot, renewPin, unpin }, { createSnapshotView }, exporting, { serveNbd }, { VolumeFile }] =
     await Promise.all([
       import('../snapshot-lines.ts'),
@@ -93,25 +65,23 @@ async function exportSnapshot(session: Session, id: SnapshotId, options: ExportO
   const served = writable
     ? exporting.overlaidExport('', view, stack.use(await VolumeFile.createUnnamed(path.join(folder, 'overlay'), snapshot.sizeBytes)))
     : exporting.readOnlyExport('', view);
-  const at: NbdAddress = options.listen ?? { path: options.socket ?? path.join(folder, 'nbd.sock') };
-  const tls =
-    options.tlsCertificates === undefined ? null : { policy: 'required' as const, ...(await readCertificates(options.tlsCertificates)) };
+  const at: NbdAddress = listen ?? { path: options.socket ?? path.join(folder, 'nbd.sock') };
   const server = await serveNbd(at, {
     exports: () => [served],
-    ...(tls === null ? {} : { tls }),
+    ...(certificates === null ? {} : { tls: { policy: 'required', ...certificates } }),
     onEvent(event) {
       if (event.kind === 'failure')
         session.say(`a request failed: ${event.error instanceof Error ? event.error.message : String(event.error)}`);
     },
   }).catch((cause: unknown) => {
     throw new HoldfastError('ARGUMENT_INVALID', `cannot listen there: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      field: options.listen === undefined ? '--socket' : '--listen',
+      field: listen === undefined ? '--socket' : '--listen',
       expected: 'an address that is free',
     });
   });
   stack.defer(() => server.close());
 
-  const uri = nbdUri(server.address, tls !== null);
+  const uri = nbdUri(server.address, certificates !== null);
   session.print({ snapshot: id, store, uri, sizeBytes: snapshot.sizeBytes, writable }, () =>
     [
       `${id} of ${store}, ${formatBytes(snapshot.sizeBytes)}, ${writable ? 'writable; changes go when this ends' : 'read-only'}:`,
@@ -134,7 +104,7 @@ export function addExportCommand(snapshot: Command, session: Session): void {
     .option('--volume <name>', 'of the volume', volumeName)
     .option('-s, --store <name>', 'from this one', storeName)
     .option('--socket <path>', 'a Unix socket to listen on; by default one in a folder of its own')
-    .option('--listen <host:port>', 'listen there instead; port 0 takes a free one', hostAndPort)
+    .option('--listen <host:port>', 'listen there instead; port 0 takes a free one', (text: string) => parseListen(text, '--listen'))
     .option('--tls-certificates <folder>', 'want TLS: ca-cert.pem, server-cert.pem, server-key.pem; clients show one of the same authority')
     .option('--writable', 'take changes, and forget them at the end')
     .action((id: SnapshotId, options: ExportOptions) => exportSnapshot(session, id, options));

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { HoldfastError } from '../../../domain/errors.ts';
 import { snapshotId, storeName, volumeName, volumeOf, type SnapshotId, type StoreName, type VolumeName } from '../../../domain/ids.ts';
-import { storeNames } from '../arguments.ts';
+import { storeNames, volumeNames } from '../arguments.ts';
 import { formatBytes, formatTime, parseInteger } from '../quantities.ts';
 import type { Session } from '../session.ts';
 import type { PlacedLine } from '../snapshot-lines.ts';
@@ -24,7 +24,27 @@ interface CreateOptions {
   readonly detach?: boolean;
 }
 
-async function create(session: Session, volume: VolumeName, options: CreateOptions): Promise<void> {
+/** Of several volumes only what one moment can have. */
+async function createTogether(session: Session, volumes: readonly VolumeName[], options: CreateOptions): Promise<void> {
+  const { label, detach, ...rest } = options;
+  const [other] = Object.entries(rest).find(([, value]) => value !== undefined) ?? [];
+  if (other !== undefined)
+    throw new HoldfastError('ARGUMENT_INVALID', `${other} is of one volume alone`, {
+      field: other,
+      expected: 'one volume, or --label and --detach',
+    });
+  const { runJob } = await import('../run-job.ts');
+  await runJob(
+    session,
+    'captureGroup',
+    { volumes: [...volumes], ...(label === undefined ? {} : { label }) },
+    detach === undefined ? {} : { detach },
+  );
+}
+
+async function create(session: Session, [volume, ...others]: readonly VolumeName[], options: CreateOptions): Promise<void> {
+  if (volume === undefined) return;
+  if (others.length > 0) return createTogether(session, [volume, ...others], options);
   const { changedSince, changedRanges, changedBitmap } = options;
   const told = [changedRanges, changedBitmap].filter((one) => one !== undefined).length;
   if (told !== (changedSince === undefined ? 0 : 1))
@@ -151,8 +171,8 @@ export function addSnapshotCommands(program: Command, session: Session): void {
   const snapshot = program.command('snapshot').description('points in time of a volume').helpGroup('Every day:');
   snapshot
     .command('create')
-    .description('capture a volume into its stores with one read')
-    .argument('<volume>', 'as `holdfast volume list` shows it', volumeName)
+    .description('capture a volume into its stores with one read; several served ones at one moment')
+    .argument('<volume...>', 'as `holdfast volume list` shows it', volumeNames)
     .option('-s, --store <name>', 'only into these stores; may be given again', storeNames)
     .option('--id <snapshot>', 'go on with the snapshot that an earlier run began', snapshotId)
     .option('--label <text>', 'a word for people')
@@ -169,9 +189,9 @@ export function addSnapshotCommands(program: Command, session: Session): void {
     .option('-d, --detach', 'start it and leave')
     .addHelpText(
       'after',
-      '\nExamples:\n  holdfast snapshot create db --label before-upgrade\n  holdfast snapshot create db --store cloud --detach',
+      '\nExamples:\n  holdfast snapshot create db --label before-upgrade\n  holdfast snapshot create db --store cloud --detach\n  holdfast snapshot create db db-log',
     )
-    .action((volume: VolumeName, options: CreateOptions) => create(session, volume, options));
+    .action((volumes: readonly VolumeName[], options: CreateOptions) => create(session, volumes, options));
   snapshot
     .command('list')
     .description('snapshots in all stores')

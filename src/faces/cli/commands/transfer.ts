@@ -5,6 +5,7 @@ import { HoldfastError } from '../../../domain/errors.ts';
 import { snapshotId, storeName, volumeName, volumeOf, type SnapshotId, type StoreName, type VolumeName } from '../../../domain/ids.ts';
 import type { JobInputs } from '../../../domain/jobs.ts';
 import { required, storeNames } from '../arguments.ts';
+import { diskName } from './volume-disks.ts';
 import { counted, formatBytes, parseInteger } from '../quantities.ts';
 import type { ReclaimPlan } from '../reclaim-plan.ts';
 import type { Place } from '../repositories.ts';
@@ -31,6 +32,10 @@ interface RestoreOptions {
   readonly host?: string;
   readonly overwrite?: boolean;
   readonly differences?: boolean;
+  readonly instant?: boolean;
+  readonly disk?: string;
+  readonly promote?: boolean;
+  readonly wait?: boolean;
   readonly detach?: boolean;
 }
 
@@ -66,6 +71,13 @@ async function restore(session: Session, volume: VolumeName, target: string, opt
   const { snapshot, host, overwrite, differences } = options;
   const absolute = await targetOn(session, target, volume, host);
   const store = options.store ?? (await chooseStore(session, volume, snapshot));
+  const [alone] = (['disk', 'promote', 'wait'] as const).filter((name) => options[name] !== undefined);
+  if (options.instant !== true && alone !== undefined)
+    throw new HoldfastError('ARGUMENT_INVALID', `--${alone} is of a restore as a disk`, {
+      field: `--${alone}`,
+      expected: 'together with --instant',
+    });
+  if (options.instant === true) return restoreInstantly(session, { volume, store, target: absolute }, options);
   const mode = overwrite === true ? 'overwrite' : differences === true ? 'differences' : undefined;
   const { runJob } = await import('../run-job.ts');
   await runJob(
@@ -78,6 +90,35 @@ async function restore(session: Session, volume: VolumeName, target: string, opt
       ...(mode === undefined ? {} : { mode }),
     },
     options,
+  );
+}
+
+/** Leaves when the disk is there to be used; what it lacks comes behind it. */
+async function restoreInstantly(
+  session: Session,
+  what: { readonly volume: VolumeName; readonly store: StoreName; readonly target: string },
+  { snapshot, host, disk, promote, wait, detach }: RestoreOptions,
+): Promise<void> {
+  const { runJob } = await import('../run-job.ts');
+  await runJob(
+    session,
+    'hydrateDisk',
+    {
+      ...what,
+      ...(snapshot === undefined ? {} : { snapshot }),
+      ...(host === undefined ? {} : { host }),
+      ...(disk === undefined ? {} : { disk }),
+      ...(promote === undefined ? {} : { promote }),
+    },
+    {
+      ...(detach === undefined ? {} : { detach }),
+      ...(wait === true ? {} : { until: ({ uris }) => uris.length > 0 }),
+      left: ({ snapshot: served, uris }, { id }) => [
+        `${what.volume} ${served ?? ''} is a disk, to be used now; its bytes come to ${what.target} behind it:`,
+        ...uris.map((uri) => `  ${uri}`),
+        `\`holdfast job wait ${id}\` watches until it stands alone`,
+      ],
+    },
   );
 }
 
@@ -167,10 +208,14 @@ export function addTransferCommands(program: Command, session: Session): void {
     .option('--host <name>', 'whose file system the target is on (default: the node of the volume)')
     .option('--overwrite', 'whatever is at the target goes')
     .option('--differences', 'only what differs from what is at the target is fetched and written')
+    .option('--instant', 'serve it as a disk at once, writable; its bytes come to the target behind it')
+    .option('--disk <name>', 'with --instant: a name for the disk (default: VOLUME.SNAPSHOT)', diskName)
+    .option('--promote', 'with --instant: the volume is this disk from now on')
+    .option('--wait', 'with --instant: stay until the disk stands alone')
     .option('-d, --detach', 'start it and leave')
     .addHelpText(
       'after',
-      '\nExamples:\n  holdfast restore db /var/tmp/db.img\n  holdfast restore db /var/lib/images/db.img --differences --snapshot 01k...',
+      '\nExamples:\n  holdfast restore db /var/tmp/db.img\n  holdfast restore db /var/lib/images/db.img --differences --snapshot 01k...\n  holdfast restore db /var/lib/images/db-new.img --instant',
     )
     .action((volume: VolumeName, target: string, options: RestoreOptions) => restore(session, volume, target, options));
   const verifying = program
@@ -190,7 +235,7 @@ export function addTransferCommands(program: Command, session: Session): void {
     .addHelpText('after', '\nExit status 5 when anything is damaged or differs; the damaged extents are named.')
     .action((volume: VolumeName, options: VerifyOptions) => verify(session, volume, options));
   for (const [command, ...names] of [
-    [restoring, 'overwrite', 'differences'],
+    [restoring, 'overwrite', 'differences', 'instant'],
     [verifying, 'structure', 'sample', 'all'],
   ] as const)
     for (const option of command.options.filter((one) => (names as readonly string[]).includes(one.attributeName())))

@@ -16,6 +16,7 @@ import {
 import { parseNbdUri } from '../../../engine/volumes/nbd/uri.ts';
 import { EXTENT_BYTES_DEFAULT, EXTENT_BYTES_MAX, EXTENT_BYTES_MIN } from '../../../domain/limits.ts';
 import type { VolumeRecord } from '../../../engine/catalog/catalog.ts';
+import { addDiskCommands } from './volume-disks.ts';
 import { required, storeNames } from '../arguments.ts';
 import { counted, formatBytes, formatTime, parseBytes } from '../quantities.ts';
 import { openPlaces, placesOf } from '../repositories.ts';
@@ -207,6 +208,7 @@ export function addVolumeCommands(program: Command, session: Session): void {
     .description('one volume and what is kept of it')
     .argument('<name>', 'of the volume', volumeName)
     .action((name: VolumeName) => show(session, name));
+  addDiskCommands(volume, session);
   volume
     .command('retire')
     .description('end the life of a volume; its snapshots stay, and deletes that waited for a next one go on')

@@ -1,0 +1,108 @@
+/**
+ * What a host serves: one file a disk, in a folder of the host's own (docs/serving.md).
+ *
+ * A host must be able to serve its disks when no store and no Temporal answers, so what it serves is written down on it and
+ * not in the catalog.
+ */
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import {
+  DISK_PATTERN,
+  NAME_PATTERN,
+  SNAPSHOT_ID_PATTERN,
+  type RepositoryName,
+  type SnapshotId,
+  type StoreName,
+  type VolumeName,
+} from '../../../domain/ids.ts';
+import { EXTENT_BYTES_MAX, EXTENT_BYTES_MIN } from '../../../domain/limits.ts';
+import { readNote, writeNote } from '../../../ground/notes/note.ts';
+
+const name = z.string().regex(NAME_PATTERN);
+
+/** Where a disk's bytes come from as long as it does not have them itself. */
+export const hydrationRecord = z.strictObject({
+  volume: name.transform((text) => text as VolumeName),
+  store: name.transform((text) => text as StoreName),
+  repository: name.transform((text) => text as RepositoryName),
+  snapshot: z
+    .string()
+    .regex(SNAPSHOT_ID_PATTERN)
+    .transform((text) => text as SnapshotId),
+  /** Holds the snapshot; the disk server renews it, and lifts it when the disk stands alone. */
+  pin: z.string().min(1).max(200),
+});
+export type HydrationRecord = z.infer<typeof hydrationRecord>;
+
+export const diskRecord = z.strictObject({
+  format: z.literal(1),
+  name: z.string().regex(DISK_PATTERN),
+  /** The file or block device that holds its bytes. */
+  path: z.string().min(1).max(4096).startsWith('/'),
+  sizeBytes: z.int().min(1),
+  extentBytes: z.int().min(EXTENT_BYTES_MIN).max(EXTENT_BYTES_MAX),
+  hydration: hydrationRecord.nullable(),
+});
+export type DiskRecord = z.infer<typeof diskRecord>;
+
+const RECORD = 'disk.json';
+
+/** The folder of one host's disks, and what lies where in it. */
+export class DiskFolder {
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  get nbdSocket(): string {
+    return path.join(this.#root, 'nbd.sock');
+  }
+
+  get controlSocket(): string {
+    return path.join(this.#root, 'control.sock');
+  }
+
+  /** Held by the server of the folder. */
+  get lock(): string {
+    return path.join(this.#root, 'server.lock');
+  }
+
+  /** Where a disk's tracking lies, and what a hydration and views keep. */
+  stateOf(disk: string): string {
+    return path.join(this.#root, disk);
+  }
+
+  async create(): Promise<void> {
+    await mkdir(this.#root, { recursive: true, mode: 0o700 });
+  }
+
+  /** None where nothing was ever served. */
+  async list(): Promise<readonly DiskRecord[]> {
+    const found: DiskRecord[] = [];
+    const names = await readdir(this.#root).catch((error: unknown) => {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+      throw error;
+    });
+    for (const disk of names) {
+      const record = DISK_PATTERN.test(disk) ? await this.read(disk) : null;
+      if (record !== null) found.push(record);
+    }
+    return found.sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  read(disk: string): Promise<DiskRecord | null> {
+    return readNote(path.join(this.stateOf(disk), RECORD), diskRecord, 'detach and attach the disk again');
+  }
+
+  write(record: DiskRecord): Promise<void> {
+    return writeNote(path.join(this.stateOf(record.name), RECORD), record);
+  }
+
+  /** The record first: without it nothing else of the folder means anything. */
+  async remove(disk: string): Promise<void> {
+    await rm(path.join(this.stateOf(disk), RECORD), { force: true });
+    await rm(this.stateOf(disk), { recursive: true, force: true });
+  }
+}

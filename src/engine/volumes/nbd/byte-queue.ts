@@ -1,5 +1,6 @@
 /**
- * Bytes as they come from a socket, to be taken in other pieces than they came in, without joining them.
+ * Bytes as they come from a socket, to be taken in other pieces than they came in, without joining them; what lies one behind
+ * the other in memory is one piece.
  */
 export class ByteQueue {
   #chunks: Buffer[] = [];
@@ -13,8 +14,11 @@ export class ByteQueue {
 
   push(chunk: Buffer): void {
     if (chunk.length === 0) return;
-    this.#chunks.push(chunk);
     this.#length += chunk.length;
+    const last = this.#chunks.at(-1);
+    if (last !== undefined && last.buffer === chunk.buffer && last.byteOffset + last.length === chunk.byteOffset)
+      this.#chunks[this.#chunks.length - 1] = Buffer.from(last.buffer, last.byteOffset, last.length + chunk.length);
+    else this.#chunks.push(chunk);
   }
 
   /** The next n bytes in one piece: a view where they lie in one, a copy where they do not. For headers. */

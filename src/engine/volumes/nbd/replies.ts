@@ -8,22 +8,30 @@ import type { Writable } from 'node:stream';
 import { CHUNK, CHUNK_DONE, CHUNK_HEADER_BYTES, SIMPLE_REPLY_BYTES, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } from './protocol.ts';
 
 const PAGE_BYTES = 64 * 1024;
-/** Buffers kept for use again, in each size. */
-const POOLED = 8;
+/** Room for the head of a reply whose data is of a power of two. */
+const HEAD_BYTES = 4096;
+/** Kept for use again by one connection: what a client with sixteen requests of a megabyte under way needs. */
+const POOLED_BYTES_MAX = 16 * 1024 * 1024;
 
-/** Buffers by powers of two. */
+/** Buffers by powers of two, each with room for a head. A new one costs its pages once more, and the collector's time. */
 class BufferPool {
   readonly #free = new Map<number, Buffer[]>();
+  #freeBytes = 0;
 
   take(bytes: number): Buffer {
-    const size = 2 ** Math.ceil(Math.log2(Math.max(bytes, PAGE_BYTES)));
-    return this.#free.get(size)?.pop() ?? Buffer.allocUnsafeSlow(size);
+    const size = 2 ** Math.ceil(Math.log2(Math.max(bytes - HEAD_BYTES, PAGE_BYTES))) + HEAD_BYTES;
+    const kept = this.#free.get(size)?.pop();
+    if (kept === undefined) return Buffer.allocUnsafeSlow(size);
+    this.#freeBytes -= size;
+    return kept;
   }
 
   give(buffer: Buffer): void {
+    if (this.#freeBytes + buffer.length > POOLED_BYTES_MAX) return;
     const free = this.#free.get(buffer.length) ?? [];
     this.#free.set(buffer.length, free);
-    if (free.length < POOLED) free.push(buffer);
+    free.push(buffer);
+    this.#freeBytes += buffer.length;
   }
 }
 

@@ -2,8 +2,8 @@
  * The transmission phase of one connection: each request gets exactly one final reply, whatever happens to it.
  *
  * Requests are answered as they come. What a backend answers at once goes out with the replies to its neighbours; the rest
- * when it is done, in any order, as the protocol allows. Two bounds hold a client that asks faster than it is served or
- * takes: requests that wait, and bytes of replies that it has not taken. At either one its requests stay in the socket.
+ * when it is done, in any order, as the protocol allows. Three bounds hold a client that asks faster than it is served or
+ * takes: requests that wait, their payloads, and replies that it has not taken. At any one its requests stay in the socket.
  *
  * A request that is malformed or out of bounds is refused by its reply. One that cannot be told from the next ends the
  * connection, and that connection only.
@@ -18,7 +18,7 @@ import { RequestReader, type Request } from './requests.ts';
 export interface TransmissionLimits {
   /** Requests of one connection that wait for their backend. */
   readonly requestsMax: number;
-  /** Bytes of replies that a client may leave untaken before it is served on. */
+  /** Bytes that a connection may hold before it is served on: replies that the client has not taken, and as many of writes that wait. */
   readonly pendingBytesMax: number;
 }
 
@@ -40,6 +40,8 @@ export interface TransmissionPort {
   readonly replies: Replies;
   readonly limits: TransmissionLimits;
   readonly isClosing: () => boolean;
+  /** Keeps a payload from being overwritten by what comes, until the function that this gives is called. */
+  keep(payload: readonly Buffer[]): () => void;
   /** Called when nothing is read for now, and again when it is. */
   hold(held: boolean): void;
   /** A backend failed; the client was told a number. */
@@ -63,6 +65,8 @@ export class Transmission {
   readonly #port: TransmissionPort;
   readonly #reader: RequestReader;
   #waiting = 0;
+  /** Of their payloads. */
+  #waitingBytes = 0;
   #held = false;
   #ended = false;
   #flushDue = false;
@@ -94,7 +98,9 @@ export class Transmission {
 
   #isFull(): boolean {
     const { limits, replies } = this.#port;
-    return this.#waiting >= limits.requestsMax || replies.pendingBytes >= limits.pendingBytesMax;
+    return (
+      this.#waiting >= limits.requestsMax || this.#waitingBytes >= limits.pendingBytesMax || replies.pendingBytes >= limits.pendingBytesMax
+    );
   }
 
   #hold(held: boolean): void {
@@ -185,11 +191,16 @@ export class Transmission {
   }
 
   #wait(request: Request, answer: Promise<void>): void {
+    const payloadBytes = request.payload.length === 0 ? 0 : request.length;
+    const release = this.#port.keep(request.payload);
     this.#waiting++;
+    this.#waitingBytes += payloadBytes;
     answer
       .catch((error: unknown) => this.#failWith(request, error))
       .finally(() => {
+        release();
         this.#waiting--;
+        this.#waitingBytes -= payloadBytes;
         this.#flushSoon();
       });
   }

@@ -20,6 +20,7 @@ import { Batches } from './batches.ts';
 import type { PlacedValue, ValueReader } from './contract.ts';
 import { syncEarly } from './early-sync.ts';
 import { fetchSlots, fetchValues, type UseRange } from './fetch.ts';
+import { byFingerprint, placeRange } from './placing.ts';
 import type { OnProgress } from './progress.ts';
 import type { FetchValue } from './read-plan.ts';
 import type { RestoreTarget } from './restore-target.ts';
@@ -48,24 +49,9 @@ export interface RestoreResult {
   readonly gotBytes: number;
 }
 
-interface Positions {
-  readonly value: PlacedValue;
-  readonly extents: number[];
-}
-
-/** The values by fingerprint, each with all its positions, and what each position wants. */
-async function collect(values: AsyncIterable<PlacedValue>): Promise<{ byValue: Map<string, Positions>; wanted: Map<number, Buffer> }> {
-  const byValue = new Map<string, Positions>();
-  const wanted = new Map<number, Buffer>();
-  for await (const value of values) {
-    const key = value.fingerprint.toString('latin1');
-    const known = byValue.get(key);
-    wanted.set(value.extent, known?.value.fingerprint ?? value.fingerprint);
-    if (known === undefined) byValue.set(key, { value, extents: [value.extent] });
-    else known.extents.push(value.extent);
-  }
-  return { byValue, wanted };
-}
+/** What each position wants. */
+const wantedOf = (values: readonly FetchValue[]): Map<number, Buffer> =>
+  new Map(values.flatMap(({ fingerprint, extents }) => extents.map((extent) => [extent, fingerprint] as const)));
 
 export async function restoreSubtree(restore: SubtreeRestore): Promise<RestoreResult> {
   const { target, threads, extentBytes, progress = () => undefined } = restore;
@@ -77,17 +63,11 @@ export async function restoreSubtree(restore: SubtreeRestore): Promise<RestoreRe
   const count = { writtenBytes: 0, gotBytes: 0 };
   let toWriteBytes = 0;
   try {
-    const { byValue, wanted } = await collect(restore.values);
+    const all = await byFingerprint(restore.values);
+    const wanted = wantedOf(all);
     const { kept, clearedBytes } = await prepareTarget(deps, wanted, restore.write);
-    toWriteBytes = (wanted.size - kept.size) * extentBytes;
-    const use: UseRange = async ({ slot, start, key, values }) => {
-      const blobs = values.map(({ location, extents }, place) => ({
-        place,
-        offset: location.offset,
-        length: location.length,
-        targets: extents.map((extent) => extent * extentBytes),
-      }));
-      const result = await threads.run('open', { slot, start, key, blobs, target: { fd: target.fd, sizeBytes: target.sizeBytes } });
+    const use: UseRange = async (range) => {
+      const result = await placeRange(threads, range, { fd: target.fd, sizeBytes: target.sizeBytes, extentBytes });
       count.writtenBytes += result.writtenBytes;
       early.wrote(result.writtenBytes);
       progress({ kind: 'written', bytes: result.writtenBytes });
@@ -97,9 +77,9 @@ export async function restoreSubtree(restore: SubtreeRestore): Promise<RestoreRe
       if (event.kind === 'got') count.gotBytes += event.bytes;
       progress(event);
     };
-    const values = [...byValue.values()].flatMap(({ value, extents }): FetchValue[] => {
-      const missing = extents.filter((extent) => !kept.has(extent));
-      return missing.length === 0 ? [] : [{ fingerprint: value.fingerprint, location: value.location, extents: missing }];
+    const values = all.flatMap((value): FetchValue[] => {
+      const extents = value.extents.filter((extent) => !kept.has(extent));
+      return extents.length === 0 ? [] : [{ ...value, extents }];
     });
     const onLost = ({ error }: { readonly error: HoldfastError }): void => {
       throw error;
@@ -164,7 +144,7 @@ export async function proveSubtree(proof: SubtreeProof): Promise<{ readonly exte
     proof.progress?.(event);
   };
   try {
-    const { wanted } = await collect(proof.values);
+    const wanted = wantedOf(await byFingerprint(proof.values));
     const held = new Set(extentsWithData(proof));
     for (const extent of wanted.keys()) if (!held.has(extent)) throw proofFailed(extent, 'is a hole');
     await compareExtents({ ...proof, batches, progress }, held, wanted, (extent) => {

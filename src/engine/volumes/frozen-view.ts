@@ -16,7 +16,7 @@ import type { Clock } from './clock.ts';
 import { BLOCK_SIZES } from './file-export.ts';
 import type { LiveFile } from './live-file.ts';
 import { NbdError, type Backend, type Export, type MetaContext, type StatusRun } from './nbd/export.ts';
-import { ERRNO } from './nbd/protocol.ts';
+import { ERRNO, type Errno } from './nbd/protocol.ts';
 import { ExtentSet } from './tracking/extent-set.ts';
 import type { ViewFigures } from './volume-events.ts';
 
@@ -41,10 +41,10 @@ export interface FrozenViewOptions {
 
 type Ended = 'closed' | 'broken' | 'given up';
 
-const WHY: Readonly<Record<Ended, NbdError>> = {
-  closed: new NbdError(ERRNO.ESHUTDOWN, 'the frozen view was closed'),
-  broken: new NbdError(ERRNO.EIO, 'the frozen view is broken: a copy could not be kept'),
-  'given up': new NbdError(ERRNO.EIO, 'the frozen view was given up: writers waited for it, and nobody read it'),
+const WHY: Readonly<Record<Ended, readonly [errno: Errno, why: string]>> = {
+  closed: [ERRNO.ESHUTDOWN, 'the frozen view was closed'],
+  broken: [ERRNO.EIO, 'the frozen view is broken: a copy could not be kept'],
+  'given up': [ERRNO.EIO, 'the frozen view was given up: writers waited for it, and nobody read it'],
 };
 
 export class FrozenView {
@@ -219,7 +219,7 @@ export class FrozenView {
   }
 
   #checkWhole(): void {
-    if (this.#ended !== null) throw WHY[this.#ended];
+    if (this.#ended !== null) throw new NbdError(...WHY[this.#ended]);
   }
 
   /** A range by where its bytes are. */

@@ -1,6 +1,10 @@
 /** The bytes of a volume as its server uses them, and where its files are. */
-import { rm } from 'node:fs/promises';
+import { mkdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { openBulk, type Bulk } from './hydration/bulk.ts';
+import type { OpenedOrigin } from './hydration/origin.ts';
+import type { StatePlace } from './hydration/state-file.ts';
+import { statePlace } from './hydration/state-place.ts';
 import type { StatusRun } from './nbd/export.ts';
 import { openRandomFile, type OpenRandomFile } from './tracking/random-file.ts';
 import { VolumeFile } from './volume-file.ts';
@@ -16,18 +20,44 @@ export interface LiveFile extends FileOperations, AsyncDisposable {
 /** Where a served volume's files are. */
 export interface VolumeGround {
   openVolume(): Promise<LiveFile>;
+  /** What the volume's file is known by, whatever is written to it: another file under its name is another one. */
+  identity(): Promise<string>;
   openTracking(): Promise<OpenRandomFile>;
+  removeTracking(): Promise<void>;
   /** A sparse file of zeros as large as the volume, that goes with its process. */
   createCopies(snapshot: string): Promise<LiveFile>;
+  readonly hydrationState: StatePlace;
+  /** The background of its hydration. */
+  openBulk(origin: OpenedOrigin): Promise<Bulk>;
 }
 
-export const fileGround = (volume: { name: string; path: string; sizeBytes: number; stateFolder: string }): VolumeGround => ({
-  openVolume: () => VolumeFile.open(volume.path, 'r+'),
-  openTracking: () => openRandomFile(path.join(volume.stateFolder, `${volume.name}.tracking`)),
-  async createCopies(snapshot) {
-    const copies = path.join(volume.stateFolder, `${volume.name}.${snapshot}.copies`);
-    // Of a process that was killed before it could take the name away.
-    await rm(copies, { force: true });
-    return VolumeFile.createUnnamed(copies, volume.sizeBytes);
-  },
-});
+export interface VolumePlace {
+  readonly name: string;
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly stateFolder: string;
+}
+
+export function fileGround({ name, path: file, sizeBytes, stateFolder }: VolumePlace): VolumeGround {
+  const stateOf = (kind: string): string => path.join(stateFolder, `${name}.${kind}`);
+  return {
+    openVolume: () => VolumeFile.open(file, 'r+'),
+    async identity() {
+      const { ino, birthtimeNs } = await stat(file, { bigint: true });
+      return `${ino}-${birthtimeNs}`;
+    },
+    async openTracking() {
+      await mkdir(stateFolder, { recursive: true, mode: 0o700 });
+      return openRandomFile(stateOf('tracking'));
+    },
+    removeTracking: () => rm(stateOf('tracking'), { force: true }),
+    async createCopies(snapshot) {
+      const copies = stateOf(`${snapshot}.copies`);
+      // Of a process that was killed before it could take the name away.
+      await rm(copies, { force: true });
+      return VolumeFile.createUnnamed(copies, sizeBytes);
+    },
+    hydrationState: statePlace(stateOf('hydration')),
+    openBulk: (origin) => openBulk(origin, file),
+  };
+}

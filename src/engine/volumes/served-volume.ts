@@ -5,13 +5,20 @@
  * it is made, in the same turn of the event loop. So a freeze, which is one turn too, lies between whole writes, and a
  * view is crash-consistent: it holds every write that was acknowledged before it, and none that was begun after.
  */
-import { mkdir } from 'node:fs/promises';
+import type { OnProgress } from '../transfer/progress.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { BLOCK_SIZES } from './file-export.ts';
+import { hydrate } from './hydration/hydrate.ts';
+import { HydratingFile } from './hydration/hydrating-file.ts';
+import { planHydration, type HydrationPlan } from './hydration/opening.ts';
+import { OriginLink } from './hydration/origin-link.ts';
+import type { Origin } from './hydration/origin.ts';
+import { StateFile } from './hydration/state-file.ts';
 import { fileGround, type LiveFile, type VolumeGround } from './live-file.ts';
 import { freezeMoment, freezeOne, Moments, type Freeze } from './moments.ts';
 import { NbdError, type Backend, type Export } from './nbd/export.ts';
 import { ERRNO } from './nbd/protocol.ts';
+import { ExtentSet } from './tracking/extent-set.ts';
 import type { OpenRandomFile } from './tracking/random-file.ts';
 import { openTracker, type Tracker } from './tracking/tracker.ts';
 import { VolumeCounts, type VolumeEvent, type VolumeFigures } from './volume-events.ts';
@@ -31,9 +38,13 @@ export interface ServedVolumeOptions {
   readonly stateFolder: string;
   /** Bytes that one view may keep before writers wait for it. */
   readonly preserveBytesMax: number;
+  /** What it is being restored from, until its owner has noted that it stands alone; a file of zeros was made before. */
+  readonly origin?: Origin | null;
   readonly onEvent?: (event: VolumeEvent) => void;
   readonly clock?: Clock;
 }
+
+const NO_MORE = 'the volume is served no more';
 
 /** A volume, and the snapshot that its moment is frozen for. */
 export interface FreezePair {
@@ -44,6 +55,10 @@ export interface FreezePair {
 interface Parts {
   readonly ground: VolumeGround;
   readonly file: LiveFile;
+  /** The same file, while it lacks something of its origin. */
+  readonly hydration: { readonly file: HydratingFile; readonly origin: OriginLink } | null;
+  readonly counts: VolumeCounts;
+  readonly clock: Clock;
   readonly trackingFile: OpenRandomFile;
   readonly tracker: Tracker;
 }
@@ -51,27 +66,37 @@ interface Parts {
 export class ServedVolume implements AsyncDisposable {
   readonly #options: ServedVolumeOptions;
   readonly #parts: Parts;
-  readonly #counts: VolumeCounts;
   readonly #moments: Moments;
+  readonly #stopping = new AbortController();
+  #hydrating: Promise<void> | null = null;
   #stopped = false;
 
   private constructor(options: ServedVolumeOptions, parts: Parts) {
     this.#options = options;
     this.#parts = parts;
-    this.#counts = new VolumeCounts(options.onEvent);
-    this.#moments = new Moments({ volume: options, ...parts, clock: options.clock ?? systemClock, counts: this.#counts });
+    this.#moments = new Moments({ volume: options, ...parts });
   }
 
   /** `ground`: where its files are, if not where the options say. */
   static async open(options: ServedVolumeOptions, ground: VolumeGround = fileGround(options)): Promise<ServedVolume> {
-    const { name, sizeBytes, extentBytes, stateFolder } = options;
+    const { name: volume, sizeBytes, extentBytes, origin = null, clock = systemClock } = options;
     await using opening = new AsyncDisposableStack();
-    await mkdir(stateFolder, { recursive: true, mode: 0o700 });
-    const file = opening.use(await ground.openVolume());
+    const counts = new VolumeCounts(options.onEvent);
+    const tracked = { volume, sizeBytes, extentBytes };
+    const raw = opening.use(await ground.openVolume());
+    const plan = await planHydration({
+      ...{ volume: tracked, identity: await ground.identity(), file: raw, place: ground.hydrationState },
+      snapshot: origin?.snapshot ?? null,
+    });
+    if (plan.kind === 'go on') opening.use(plan.state);
+    if (plan.kind === 'begin') await ground.removeTracking();
     const trackingFile = opening.use(await ground.openTracking());
-    const tracker = await openTracker(trackingFile, { volume: name, sizeBytes, extentBytes }, await file.stamp());
+    const madeOf = plan.kind === 'begin' ? plan.hydrated.snapshot : null;
+    const tracker = await openTracker(trackingFile, tracked, await raw.stamp(), { madeOf });
+    const base = { ground, counts, clock, trackingFile, tracker };
+    const hydration = origin === null ? null : await hydrationOf(plan, origin, { ...base, volume, file: raw });
     opening.move();
-    return new ServedVolume(options, { ground, file, trackingFile, tracker });
+    return new ServedVolume(options, { ...base, hydration, file: hydration?.file ?? raw });
   }
 
   get name(): string {
@@ -97,7 +122,8 @@ export class ServedVolume implements AsyncDisposable {
 
   figures(): VolumeFigures {
     const views = [...this.#moments.views].map(([snapshot, view]) => ({ snapshot, ...view.figures }));
-    return { views, ...this.#counts.figures(), hydration: null };
+    const { counts, hydration } = this.#parts;
+    return { views, ...counts.figures(), hydration: hydration === null || hydration.file.isDone ? null : hydration.file.figures };
   }
 
   /** Ends what changed so far, and gives the volume as it is now; for a snapshot that has a view that stands, that. */
@@ -110,16 +136,36 @@ export class ServedVolume implements AsyncDisposable {
     return freezeMoment(pairs.map(({ volume, snapshot }) => ({ moments: volume.#moments, snapshot })));
   }
 
+  /**
+   * Fetches what the volume lacks. Resolves when all of it is local and durable; its owner may then note that it stands alone, and
+   * open it without its origin. After a failure it may be called again; DAMAGED means that all that can be had is here.
+   */
+  hydrate(signal: AbortSignal, progress: OnProgress = () => undefined): Promise<void> {
+    const { hydration, ground, clock } = this.#parts;
+    if (hydration === null || hydration.file.isDone) return Promise.resolve();
+    const { file, origin } = hydration;
+    this.#hydrating ??= hydrate({
+      ...{ file, clock, progress },
+      openBulk: async () => ground.openBulk(await origin.get()),
+      signal: AbortSignal.any([signal, this.#stopping.signal]),
+    }).finally(() => (this.#hydrating = null));
+    return this.#hydrating;
+  }
+
   /** A clean stop: what is told afterwards is exact. */
   async stop(): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
-    const { file, trackingFile, tracker } = this.#parts;
+    const { file, hydration, trackingFile, tracker } = this.#parts;
     await using closing = new AsyncDisposableStack();
     closing.use(file);
     closing.use(trackingFile);
+    this.#stopping.abort(new NbdError(ERRNO.ESHUTDOWN, NO_MORE));
+    hydration?.file.stop();
+    // How it ended is told to whoever called it.
+    await this.#hydrating?.catch(() => undefined);
     await this.#moments.close();
-    await file.sync();
+    await (hydration?.file.persist() ?? file.sync());
     await tracker.stop(await file.stamp());
   }
 
@@ -169,7 +215,7 @@ export class ServedVolume implements AsyncDisposable {
 
   /** A descriptor that was closed may be another file's by now. */
   #checkServed(): void {
-    if (this.#stopped) throw new NbdError(ERRNO.ESHUTDOWN, 'the volume is served no more');
+    if (this.#stopped) throw new NbdError(ERRNO.ESHUTDOWN, NO_MORE);
   }
 
   #change(offset: number, length: number, make: () => void): void | Promise<void> {
@@ -191,10 +237,33 @@ export class ServedVolume implements AsyncDisposable {
     const { extentBytes } = this.#options;
     const from = Math.floor(offset / extentBytes);
     const to = Math.ceil((offset + length) / extentBytes);
+    const cold = this.#parts.hydration?.file ?? null;
+    const inTheWay = cold?.extents.mayChange(offset, length) ?? null;
+    if (inTheWay !== null) return inTheWay;
     for (const view of this.#moments.views.values()) {
-      const held = view.preserve(from, to);
+      const held = cold?.bringFor(view, from, to) ?? view.preserve(from, to);
       if (held !== null) return held;
     }
     return this.#parts.tracker.touch(from, to);
   }
+}
+
+async function hydrationOf(
+  plan: HydrationPlan,
+  origin: Origin,
+  of: Pick<Parts, 'ground' | 'counts' | 'clock' | 'file'> & { readonly volume: string },
+): Promise<Parts['hydration']> {
+  if (plan.kind === 'alone') return null;
+  const { ground, counts, clock, file, volume } = of;
+  const link = new OriginLink(origin, clock, (error) => counts.tell({ kind: 'originFailed', volume, error }));
+  const state = plan.kind === 'go on' ? plan.state : await StateFile.begin(ground.hydrationState, plan.hydrated);
+  const local = plan.kind === 'go on' ? plan.local : new ExtentSet(Math.ceil(state.hydrated.sizeBytes / state.hydrated.extentBytes));
+  return {
+    origin: link,
+    file: new HydratingFile({
+      ...{ file, origin: link, state, local, clock },
+      onFirstTouch: (extent, ms) => counts.tell({ kind: 'firstTouch', volume, extent, ms }),
+      onFetchFailed: (extent, error) => counts.tell({ kind: 'fetchFailed', volume, extent, error }),
+    }),
+  };
 }

@@ -13,6 +13,7 @@ import { LOCATION_BYTES, readLocation } from '../repository/location.ts';
 import type { RepositoryReader } from '../repository/reader.ts';
 import type { StatusRun } from './nbd/export.ts';
 import { STATE } from './nbd/protocol.ts';
+import { ReadAhead } from './read-ahead.ts';
 
 export interface SnapshotView {
   readonly sizeBytes: number;
@@ -24,7 +25,7 @@ export interface SnapshotView {
   /** Zeros are holes. */
   allocation(offset: number, length: number): AsyncIterable<StatusRun>;
   /** Fetched from the store so far, in extents. */
-  readonly figures: { fetched: number; served: number };
+  readonly figures: { readonly fetched: number };
 }
 
 export interface SnapshotViewOptions {
@@ -41,17 +42,17 @@ const FETCHES_MAX = 8;
 export function createSnapshotView(
   reader: RepositoryReader,
   snapshot: Snapshot,
-  { cacheBytes, ahead }: SnapshotViewOptions = VIEW_DEFAULT,
+  { cacheBytes, ahead: aheadMax }: SnapshotViewOptions = VIEW_DEFAULT,
 ): SnapshotView {
   const { sizeBytes, extentBytes } = snapshot;
   const root = mapRoot(snapshot.root, snapshot.rootLocation);
   const extents = Math.ceil(sizeBytes / extentBytes);
-  const keptMax = Math.max(FETCHES_MAX + ahead, Math.floor(cacheBytes / extentBytes));
+  const keptMax = Math.max(FETCHES_MAX + aheadMax, Math.floor(cacheBytes / extentBytes));
   /** Least recently used first. */
   const kept = new Map<number, Promise<Buffer | null>>();
   const permits = new Permits(FETCHES_MAX);
-  const figures = { fetched: 0, served: 0 };
-  let last = -1;
+  const figures = { fetched: 0 };
+  const ahead = new ReadAhead(extents, aheadMax);
 
   const fetch = async (index: number): Promise<Buffer | null> => {
     const leaf = await childrenAt(root, reader.readNode, 1, Math.floor(index / MAP_FANOUT));
@@ -81,19 +82,11 @@ export function createSnapshotView(
     return value;
   };
 
-  const readAhead = (from: number, to: number): void => {
-    const sequential = from === last || from === last + 1;
-    last = to;
-    if (!sequential) return;
-    for (let next = to + 1; next <= Math.min(extents - 1, to + ahead); next++) if (!kept.has(next)) extent(next).catch(() => undefined);
-  };
-
   return {
     ...{ sizeBytes, extentBytes, extent, figures },
     async read(into, offset) {
       const from = Math.floor(offset / extentBytes);
       const to = Math.floor((offset + into.length - 1) / extentBytes);
-      figures.served += to - from + 1;
       const reads: Promise<void>[] = [];
       for (let index = from; index <= to; index++) {
         const start = Math.max(offset, index * extentBytes);
@@ -106,7 +99,7 @@ export function createSnapshotView(
           }),
         );
       }
-      readAhead(from, to);
+      for (const next of ahead.after(from, to)) if (!kept.has(next)) extent(next).catch(() => undefined);
       await Promise.all(reads);
     },
     async *allocation(offset, length) {

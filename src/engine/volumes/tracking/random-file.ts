@@ -42,13 +42,19 @@ export const randomFile = (file: PartialFile): OpenRandomFile => ({
   [Symbol.asyncDispose]: () => file.close(),
 });
 
-/** Opens it, or begins it; a new one is in its folder for good. */
-export async function openRandomFile(name: string): Promise<OpenRandomFile> {
+export async function openExistingFile(name: string): Promise<OpenRandomFile | null> {
   try {
     return randomFile(await open(name, 'r+'));
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    throw error;
   }
+}
+
+/** Opens it, or begins it; a new one is in its folder for good. */
+export async function openRandomFile(name: string): Promise<OpenRandomFile> {
+  const known = await openExistingFile(name);
+  if (known !== null) return known;
   const file = randomFile(await open(name, 'wx+', 0o600));
   await syncFolder(path.dirname(name));
   return file;

@@ -48,17 +48,23 @@ interface Generation {
 const generationsMaxOf = (volume: TrackedVolume): number =>
   Math.max(2, Math.min(GENERATIONS_MAX, Math.floor((MEMORY_BYTES * 8) / extentsOf(volume))));
 
+export interface TrackerOptions {
+  readonly generationsMax?: number;
+  /** The snapshot that a volume is, which begins with this tracker. */
+  readonly madeOf?: string | null;
+}
+
 /** `stamp`: what the volume's file looks like now. */
 export async function openTracker(
   raw: RandomFile,
   volume: TrackedVolume,
   stamp: string | null,
-  generationsMax: number = generationsMaxOf(volume),
+  { generationsMax = generationsMaxOf(volume), madeOf = null }: TrackerOptions = {},
 ): Promise<Tracker> {
   const file = new TrackingFile(raw, volume);
   const header = await file.readHeader();
   const known = header !== null && !(header.clean && header.stamp !== stamp) ? header : null;
-  const generations = known === null ? [newGeneration(volume, { number: 1 + newestNumber(header), slot: 0, since: null })] : [];
+  const generations = known === null ? [newGeneration(volume, { number: 1 + newestNumber(header), slot: 0, since: madeOf })] : [];
   for (const one of known?.generations ?? []) generations.push(await readGeneration(file, volume, one, known?.clean === true));
   const tracker = new FileTracker(file, volume, generations, { sequence: header?.sequence ?? 0, generationsMax });
   await tracker.begin();

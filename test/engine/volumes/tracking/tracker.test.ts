@@ -146,7 +146,7 @@ test('never less than what changed, exact after clean stops, whatever crashes an
       for (const { ops, operations } of lives) {
         const file = new DyingFile(disk, operations);
         try {
-          const tracker = await openTracker(file, VOLUME, 'as it was', GENERATIONS);
+          const tracker = await openTracker(file, VOLUME, 'as it was', { generationsMax: GENERATIONS });
           check(tracker, frozen);
           await live(tracker, ops, frozen, () => `s${++count}`);
           check(tracker, frozen);
@@ -159,7 +159,7 @@ test('never less than what changed, exact after clean stops, whatever crashes an
           disk = file.afterCrash(() => coins.next().value === true);
         }
       }
-      const last = await openTracker(new DyingFile(disk, 1_000_000), VOLUME, 'as it was', GENERATIONS);
+      const last = await openTracker(new DyingFile(disk, 1_000_000), VOLUME, 'as it was', { generationsMax: GENERATIONS });
       check(last, frozen);
       // What a freeze had promised is answered for, unless newer ones have taken its place.
       const known = new Set(last.snapshots());

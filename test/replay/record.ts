@@ -14,9 +14,6 @@ import { format, resolveConfig } from 'prettier';
 import type { CaptureResult } from '../../src/domain/jobs.ts';
 import { readStackEnvironment } from '../../src/faces/stack/environment.ts';
 import { stderrProgress } from '../../src/faces/stack/progress.ts';
-import { diskFolderOf, hooksFolderOf } from '../../src/engine/volumes/host.ts';
-import { DiskServer } from '../../src/systems/serving/disk-server.ts';
-import { pinnedOrigin } from '../../src/systems/serving/origin.ts';
 import { raiseStage, until } from '../workflows/stage.ts';
 
 const EXTENT = 64 * 1024;
@@ -40,13 +37,7 @@ const ended = [
 ];
 for (const handle of ended) await handle.result();
 // From here on they are disks: a capture freezes its moment and lets it go.
-const { home, folder: installed } = installation;
-await using disks = await DiskServer.start({
-  folder: diskFolderOf(installed),
-  hooksFolder: hooksFolderOf(installed),
-  ...{ listen: null, certificates: null, onEvent: () => undefined },
-  originOf: (from) => pinnedOrigin(() => Promise.resolve({ home, threads: stage.threads }), from),
-});
+await using disks = await stage.serveDisks();
 await installation.addVolume('other', ['a'], { sizeBytes: 50 * EXTENT, extentBytes: EXTENT, writes });
 for (const volume of ['vol', 'other']) await stage.run('attachVolume', { volume });
 // A delete that waits and is woken by the next commit; and that capture pauses for a store that is away for a while.

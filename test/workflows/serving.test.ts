@@ -4,9 +4,8 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { storeName, volumeName } from '../../src/domain/ids.ts';
 import { findVolume } from '../../src/engine/catalog/catalog.ts';
-import { diskFolderOf, hooksFolderOf, openHost, type Host } from '../../src/engine/volumes/host.ts';
-import { DiskServer } from '../../src/systems/serving/disk-server.ts';
-import { pinnedOrigin } from '../../src/systems/serving/origin.ts';
+import { hooksFolderOf, openHost, type Host } from '../../src/engine/volumes/host.ts';
+import type { DiskServer } from '../../src/systems/serving/disk-server.ts';
 import { useDisk, type DiskUser } from '../engine/volumes/nbd/disk-user.ts';
 import { describeWith, finder } from '../faces/stack/describe-with.ts';
 import { contentOf } from '../systems/image.ts';
@@ -22,17 +21,6 @@ const spec = { sizeBytes: EXTENTS * EXTENT, extentBytes: EXTENT, writes: filled 
 let stage: Stage;
 let host: Host;
 let server: DiskServer;
-
-async function startServer(): Promise<void> {
-  const { installation, threads } = stage;
-  const parts = async () => ({ home: installation.home, threads });
-  server = await DiskServer.start({
-    folder: diskFolderOf(installation.folder),
-    hooksFolder: hooksFolderOf(installation.folder),
-    ...{ listen: null, certificates: null, onEvent: () => undefined },
-    originOf: (from) => pinnedOrigin(parts, from),
-  });
-}
 
 async function attached(volume: string, stores: readonly string[] = ['a'], repository = volume): Promise<DiskUser> {
   await stage.installation.addVolume(volume, stores, spec, repository);
@@ -59,7 +47,7 @@ describeTemporal('served disks', () => {
     stage = await raiseStage(finder);
     host = openHost(HOST, stage.installation.folder);
     for (const store of ['a', 'b']) await stage.installation.addStore(store);
-    await startServer();
+    server = await stage.serveDisks();
   });
   afterAll(async () => {
     await server[Symbol.asyncDispose]();
@@ -123,7 +111,7 @@ describeTemporal('served disks', () => {
     await server[Symbol.asyncDispose]();
     const job = await stage.start('captureSnapshot', { volume: 'waiting' });
     await until(job, ({ phase }) => phase === 'claiming');
-    await startServer();
+    server = await stage.serveDisks();
     const { snapshot } = (await job.result()) as { readonly snapshot: string };
     expect((await restored('waiting', snapshot)).subarray(0, 7).toString()).toBe('written');
   });

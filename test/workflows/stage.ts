@@ -29,11 +29,13 @@ import { newestVisible } from '../../src/engine/repository/transfer-reader.ts';
 import type { FinderOptions } from '../../src/faces/stack/component.ts';
 import { startTemporal, type RunningTemporal } from '../../src/faces/stack/temporal.ts';
 import { Threads } from '../../src/ground/threads/threads.ts';
+import { DiskServer } from '../../src/systems/serving/disk-server.ts';
+import { pinnedOrigin } from '../../src/systems/serving/origin.ts';
 import { bundleWorkflows } from '../../workers/worker-process.ts';
 import { digestOfImage } from '../systems/image.ts';
 import { restoreSnapshot } from '../systems/restore-snapshot.ts';
 import { createInstallation, HOST, type Installation } from '../systems/installation.ts';
-import { openHost } from '../../src/engine/volumes/host.ts';
+import { diskFolderOf, hooksFolderOf, openHost } from '../../src/engine/volumes/host.ts';
 import { createWeather, type Weather } from './weather.ts';
 
 export interface Stage extends AsyncDisposable {
@@ -44,6 +46,8 @@ export interface Stage extends AsyncDisposable {
   readonly threads: Threads;
   start<Kind extends JobKind>(kind: Kind, input: JobInputs[Kind]): Promise<WorkflowHandle>;
   run<Kind extends JobKind>(kind: Kind, input: JobInputs[Kind]): Promise<JobResults[Kind]>;
+  /** A disk server on the host of the stage's node, in this process. */
+  serveDisks(): Promise<DiskServer>;
   /** The code that a job fails with; an error when it succeeds. */
   failure<Kind extends JobKind>(kind: Kind, input: JobInputs[Kind]): Promise<string>;
 }
@@ -94,6 +98,13 @@ export async function raiseStage(
     ...{ installation, weather, temporal, client, threads, start },
     // A job's result is what its workflow returns; jobs.ts says which.
     run: async (kind, input) => (await (await start(kind, input)).result()) as never,
+    serveDisks: () =>
+      DiskServer.start({
+        folder: diskFolderOf(installation.folder),
+        hooksFolder: hooksFolderOf(installation.folder),
+        ...{ listen: null, certificates: null, onEvent: () => undefined },
+        originOf: (from) => pinnedOrigin(() => Promise.resolve({ home: installation.home, threads }), from),
+      }),
     async failure(kind, input) {
       const handle = await start(kind, input);
       return failureOf(handle);

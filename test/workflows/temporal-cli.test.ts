@@ -43,7 +43,10 @@ describeTemporal("with Temporal's own client alone", () => {
   const target = (): string => path.join(stage.installation.folder, 'db.restored');
   /** A line as a person would run it, with the names of this installation in it. */
   const runLine = async (line: string): Promise<string> => {
-    const here = line.replaceAll('SNAPSHOT', snapshot).replaceAll('/tmp/db.img', target());
+    const here = line
+      .replaceAll('SNAPSHOT', snapshot)
+      .replaceAll('/tmp/db.img', target())
+      .replaceAll('/tmp/db-disk.img', path.join(stage.installation.folder, 'db-disk.img'));
     return (await promisify(execFile)('/bin/sh', ['-c', here], { env: environment })).stdout;
   };
   const idIn = (line: string): string => (/--workflow-id (\S+)/.exec(line)?.[1] ?? '').replaceAll('SNAPSHOT', snapshot);
@@ -68,6 +71,20 @@ describeTemporal("with Temporal's own client alone", () => {
     expect(await removal.result()).toMatchObject({ outcome: 'reclaimed', snapshot });
     await expectSound(stage, 'db', ['local', 'cloud']);
   }, 120_000);
+
+  test('disks are attached, captured together, restored at once and detached from their lines', async () => {
+    await using disks = await stage.serveDisks();
+    await stage.installation.addVolume('db-log', ['local'], { sizeBytes: 20 * EXTENT, extentBytes: EXTENT, writes: [] });
+    await stage.run('attachVolume', { volume: 'db-log' });
+    for (const kind of ['attachVolume', 'captureGroup', 'hydrateDisk'] as const) {
+      const result: unknown = await (await start(kind)).result();
+      expect([kind, result]).toEqual([kind, expect.objectContaining({})]);
+    }
+    expect(disks.disks).toHaveLength(3);
+    await (await start('detachDisk')).result();
+    expect(disks.disks).not.toContain('db');
+    expect(digestOfImage(path.join(stage.installation.folder, 'db-disk.img'))).toBe(digestOfImage(stage.installation.imageOf('db')));
+  });
 
   test('a start while it runs joins, under the id that the product gives it', async () => {
     const input: unknown = JSON.parse(/--input '(.*)'/.exec(startOf('captureSnapshot') ?? '')?.[1] ?? '');

@@ -11,7 +11,8 @@ import type { DataRange } from '../../ground/libc/libc.ts';
 import type { SourceView } from '../../engine/transfer/contract.ts';
 import { openFileSource, type Consistency } from '../../engine/transfer/file-source.ts';
 import { connectNbd, type NbdClient } from '../../engine/volumes/nbd/client.ts';
-import { parseNbdUri } from '../../engine/volumes/nbd/uri.ts';
+import { readClientCertificates } from '../../engine/volumes/nbd/client-certificates.ts';
+import { parseNbdUri, type NbdUri } from '../../engine/volumes/nbd/uri.ts';
 import { markedRanges, nbdSource, type Stretch } from '../../engine/volumes/nbd-source.ts';
 
 export interface VolumeSource extends SourceView, AsyncDisposable {
@@ -39,11 +40,9 @@ const bitmapContext = (name: string): string => `qemu:dirty-bitmap:${name}`;
 export async function openSource(request: SourceRequest): Promise<VolumeSource> {
   const uri = parseNbdUri(request.path);
   if (uri === null) return Object.assign(await openFileSource(request.path), { changedSince: () => Promise.resolve(null) });
-  if (uri.secure)
-    throw new HoldfastError('SOURCE_UNREADABLE', `${request.path}: TLS to a source is not supported yet`, { path: request.path });
   const { extentBytes, subtree, bases, bitmap } = request;
   const contexts = ['base:allocation', ...bases.map(changedContext), ...(bitmap === null ? [] : [bitmapContext(bitmap)])];
-  const client = await connectNbd({ at: uri.at, export: uri.export, tls: null }, { contexts }).catch((cause: unknown) => {
+  const client = await connectTo(uri, contexts).catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new HoldfastError('SOURCE_UNREADABLE', `${request.path} cannot be read: ${why}`, { path: request.path }, cause);
   });
@@ -55,6 +54,11 @@ export async function openSource(request: SourceRequest): Promise<VolumeSource> 
     await client[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** Certificates are read on the node that captures, each time: they are renewed while it runs. */
+async function connectTo({ at, export: name, tls }: NbdUri, contexts: readonly string[]): Promise<NbdClient> {
+  return connectNbd({ at, export: name, tls: tls === null ? null : await readClientCertificates(tls) }, { contexts });
 }
 
 function overNbd(client: NbdClient, view: SourceView, stretch: Stretch, path: string): VolumeSource {

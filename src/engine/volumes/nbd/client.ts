@@ -4,7 +4,7 @@
  * What a server says is not believed beyond its bounds: a reply that fits no request, or covers other bytes than were asked
  * for, ends the connection and fails what waits on it. A read resolves when every byte of it has come.
  */
-import { connect, type Socket } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { ByteQueue } from './byte-queue.ts';
 import { NbdError, type StatusRun } from './export.ts';
@@ -35,8 +35,17 @@ export interface NbdTarget {
   readonly at: NbdAddress;
   /** Empty: the default export. */
   readonly export: string;
-  /** PEM, each; null: in the clear. */
-  readonly tls: { readonly ca: Buffer; readonly cert: Buffer; readonly key: Buffer; readonly host: string } | null;
+  /** Null: in the clear. */
+  readonly tls: ClientTls | null;
+}
+
+export interface ClientTls {
+  /** PEM, each: who may have signed the server's certificate, and who this client is. */
+  readonly ca: Buffer;
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  /** Whom the server's certificate has to name. */
+  readonly host: string;
 }
 
 export interface ConnectOptions {
@@ -78,8 +87,7 @@ export async function connectNbd(target: NbdTarget, { contexts, handshakeMsMax =
     if (target.tls !== null) {
       const replies = await ask(wire, OPTION.STARTTLS);
       if (replies.at(-1)?.type !== OPTION_REPLY.ACK) throw new NbdError(ERRNO.EPERM, 'the NBD server has no TLS');
-      const { ca, cert, key, host } = target.tls;
-      wire = new Wire(connectTls({ socket, ca, cert, key, servername: host }));
+      wire = new Wire(secure(socket, target.tls));
     }
     const agreed = await agree(wire, target.export, contexts);
     return new Client(wire, agreed);
@@ -90,6 +98,10 @@ export async function connectNbd(target: NbdTarget, { contexts, handshakeMsMax =
     clearTimeout(deadline);
   }
 }
+
+/** Encrypts. An address is no name to ask for (RFC 6066), but one that a certificate may have. */
+const secure = (socket: Socket, { ca, cert, key, host }: ClientTls): Socket =>
+  connectTls({ socket, ca, cert, key, host, ...(isIP(host) === 0 ? { servername: host } : {}) });
 
 /** A socket as a queue of bytes that can be waited for. */
 class Wire {

@@ -6,7 +6,15 @@ export interface NbdUri {
   readonly at: NbdAddress;
   /** Empty: the default export. */
   readonly export: string;
-  readonly secure: boolean;
+  /** Null: in the clear. */
+  readonly tls: TlsOfUri | null;
+}
+
+export interface TlsOfUri {
+  /** Whom the server's certificate names. */
+  readonly host: string;
+  /** `tls-certificates`: a folder of ca-cert.pem, client-cert.pem and client-key.pem, as libnbd has it. Null: not said. */
+  readonly certificates: string | null;
 }
 
 /** As IANA has it. */
@@ -19,17 +27,24 @@ export function nbdUri(at: NbdAddress, secure: boolean, name = ''): string {
   return `${scheme}://${at.host.includes(':') ? `[${at.host}]` : at.host}:${at.port}/${encodeURIComponent(name)}`;
 }
 
-/** `nbd://host:port/name`, `nbd+unix:///name?socket=/path`; with TLS `nbds://`, `nbds+unix://`. Null: no such thing. */
+/**
+ * `nbd://host:port/name`, `nbd+unix:///name?socket=/path`; with TLS `nbds://`, `nbds+unix://`, and libnbd's parameters
+ * `tls-certificates` and `tls-hostname`. Null: no such thing.
+ */
 export function parseNbdUri(text: string): NbdUri | null {
-  const form = /^(nbds?)(\+unix)?:\/\//.exec(text);
-  const url = form === null ? null : URL.parse(text.replace(/^[^:]+/, 'http'));
+  const form = /^(nbds?)(\+unix)?:\/\/([^/]*)/.exec(text);
+  if (form === null) return null;
+  const [, scheme, local, authority] = form;
   // A URI without a host is no http URL.
-  const local = form?.[2] === undefined ? null : URL.parse(text.replace(/^[^:]+:\/\/[^/]*/, 'http://localhost'));
-  const parsed = local ?? url;
-  if (form === null || parsed === null) return null;
-  const name = decodeURIComponent(parsed.pathname.replace(/^\//, ''));
-  const secure = form[1] === 'nbds';
-  if (local === null) return { at: { host: parsed.hostname, port: parsed.port === '' ? PORT : Number(parsed.port) }, export: name, secure };
-  const socket = parsed.searchParams.get('socket');
-  return socket === null ? null : { at: { path: socket }, export: name, secure };
+  const parsed = URL.parse(text.replace(/^[^:]+:\/\/[^/]*/, `http://${authority === '' && local !== undefined ? 'localhost' : authority}`));
+  if (parsed === null) return null;
+  const host = parsed.hostname.replace(/^\[|\]$/g, '');
+  const parameter = (key: string): string | null => parsed.searchParams.get(key);
+  const socket = parameter('socket');
+  if (local !== undefined && socket === null) return null;
+  return {
+    at: local !== undefined && socket !== null ? { path: socket } : { host, port: parsed.port === '' ? PORT : Number(parsed.port) },
+    export: decodeURIComponent(parsed.pathname.replace(/^\//, '')),
+    tls: scheme === 'nbds' ? { host: parameter('tls-hostname') ?? host, certificates: parameter('tls-certificates') } : null,
+  };
 }

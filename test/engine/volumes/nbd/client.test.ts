@@ -46,11 +46,22 @@ async function readAll(client: NbdClient, step: number): Promise<Buffer> {
 }
 
 test('URIs', () => {
-  expect(parseNbdUri('nbd://host/name')).toEqual({ at: { host: 'host', port: 10_809 }, export: 'name', secure: false });
-  expect(parseNbdUri('nbds://host:99/a%20b')).toEqual({ at: { host: 'host', port: 99 }, export: 'a b', secure: true });
-  expect(parseNbdUri('nbd+unix:///disk?socket=/run/s')).toEqual({ at: { path: '/run/s' }, export: 'disk', secure: false });
+  expect(parseNbdUri('nbd://host/name')).toEqual({ at: { host: 'host', port: 10_809 }, export: 'name', tls: null });
+  expect(parseNbdUri('nbds://host:99/a%20b')).toEqual({
+    at: { host: 'host', port: 99 },
+    export: 'a b',
+    tls: { host: 'host', certificates: null },
+  });
+  expect(parseNbdUri('nbd+unix:///disk?socket=/run/s')).toEqual({ at: { path: '/run/s' }, export: 'disk', tls: null });
   for (const at of [{ host: 'host', port: 7 }, { path: '/run/a b' }])
-    expect(parseNbdUri(nbdUri(at, false))).toEqual({ at, export: '', secure: false });
+    expect(parseNbdUri(nbdUri(at, false))).toEqual({ at, export: '', tls: null });
+  expect(parseNbdUri('nbds+unix:///disk?socket=/run/s&tls-certificates=/etc/nbd')).toEqual({
+    ...{ at: { path: '/run/s' }, export: 'disk', tls: { host: 'localhost', certificates: '/etc/nbd' } },
+  });
+  expect(parseNbdUri('nbds://[::1]:99/?tls-hostname=disks')).toEqual({
+    ...{ at: { host: '::1', port: 99 }, export: '', tls: { host: 'disks', certificates: null } },
+  });
+  expect(parseNbdUri(nbdUri({ host: '::1', port: 7 }, false, 'a/b'))).toEqual({ at: { host: '::1', port: 7 }, export: 'a/b', tls: null });
   for (const no of ['nbd+unix:///disk', 'http://host/', 'disk.img', 'nbd:host:1']) expect(parseNbdUri(no)).toBeNull();
 });
 

@@ -14,6 +14,7 @@ import { ERROR_KINDS } from '../../../src/domain/errors.ts';
 import { JOB_IDS } from '../../../src/domain/jobs.ts';
 import { ensureTemporal } from '../../../src/faces/stack/components.ts';
 import { describeWith, finder } from '../stack/describe-with.ts';
+import { useDisk } from '../../engine/volumes/nbd/disk-user.ts';
 import { cli, cliJson, errorOf, type CliOptions, type CliRun } from './run-cli.ts';
 
 const EXTENT = 256 * 1024;
@@ -79,7 +80,7 @@ describeInstalled('an installation', () => {
 
   test('is whole after `up` on a machine with nothing: doctor finds no fault, a second `up` changes nothing', async () => {
     const before = await json<{ readonly workers: readonly { readonly state: string; readonly pid: number }[] }>('status');
-    expect(before.workers.map(({ state }) => state)).toEqual(['running', 'running']);
+    expect(before.workers.map(({ state }) => state)).toEqual(['running', 'running', 'running']);
     expect(await json('up')).toMatchObject({ workers: before.workers.map(({ pid }) => ({ pid, state: 'running' })) });
     for (const store of ['local', 'cloud']) await json('store', 'add', store, at(store), '--passphrase', `file:${at('passphrase')}`);
     await json('volume', 'add', 'db', at('db.img'), '--store', 'local,cloud');
@@ -195,6 +196,35 @@ describeInstalled('an installation', () => {
     expect(await json('job', 'wait', id)).toMatchObject({ result: { snapshot: pending, outcome: 'reclaimed' } });
   }, 120_000);
 
+  test('a volume is served, captured while it is written, restored as a disk at once, and detached', async () => {
+    await json('volume', 'add', 'disk', at('db.img'), '--store', 'local');
+    const attached = await json<Report<{ readonly uris: readonly string[] }>>('volume', 'attach', 'disk');
+    const captureDisk = async (): Promise<Captured> => (await json<Report<Captured>>('snapshot', 'create', 'disk')).result;
+    await captureDisk();
+    {
+      using user = await useDisk(attached.result.uris[0] ?? '');
+      await user.write(40 * EXTENT, randomBytes(512));
+      expect((await captureDisk()).changedExtents).toBe(1);
+      const [shown] = await json<readonly { readonly connections: number }[]>('volume', 'disks');
+      expect(shown).toMatchObject({ connections: 1, views: [], hydration: null });
+      expect((await run('volume', 'detach', 'disk')).code).toBe(ERROR_KINDS.DISK_IN_USE.exitCode);
+      await user.leave();
+    }
+    const refused = await run('restore', 'disk', at('new.img'), '--promote', '--json');
+    expect(errorOf(refused)).toMatchObject({ code: 'ARGUMENT_INVALID' });
+    const instant = await run('restore', 'disk', at('new.img'), '--instant', '--disk', 'disk.new', '--promote');
+    expect(instant.out).toContain('disk.new?socket=');
+    expect((await run('job', 'wait', JOB_IDS.hydrateDisk({ volume: 'disk', store: 'local', target: at('new.img') }))).code).toBe(0);
+    expect((await readFile(at('new.img'))).equals(await readFile(at('db.img')))).toBe(true);
+    expect((await run('volume', 'disks')).out).toMatch(/disk\.new +16\.0 MiB/);
+    expect(await json('volume', 'show', 'disk')).toMatchObject({ path: at('new.img') });
+    const nothing = await captureDisk();
+    expect(nothing.changedExtents).toBe(0);
+    for (const disk of ['disk', 'disk.new']) await json('volume', 'detach', disk);
+    expect(await json('volume', 'disks')).toEqual([]);
+    content = await readFile(at('db.img'));
+  });
+
   test('every Temporal CLI line of docs/operations.md runs', async () => {
     const page = await readFile(new URL('../../../docs/operations.md', import.meta.url), 'utf8');
     const starts = page.split('\n').filter((line) => line.startsWith('temporal workflow start'));
@@ -207,10 +237,14 @@ describeInstalled('an installation', () => {
       const command = line
         .replaceAll('SNAPSHOT', snapshot)
         .replaceAll('/tmp/db.img', at('by-temporal.img'))
+        .replaceAll('/tmp/db-disk.img', at('disk-by-temporal.img'))
         .replace(/^temporal/, `'${temporal}'`);
       const env = { PATH: process.env['PATH'], HOME: folder, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE: 'holdfast' };
       return (await exec('sh', ['-c', command], { env })).stdout;
     };
+    await writeFile(at('db-log.img'), Buffer.alloc(EXTENT));
+    await json('volume', 'add', 'db-log', at('db-log.img'), '--store', 'local');
+    await json('volume', 'attach', 'db-log');
     for (const line of starts) {
       await shell(line);
       const id = (/--workflow-id (\S+)/.exec(line)?.[1] ?? '').replaceAll('SNAPSHOT', snapshot);

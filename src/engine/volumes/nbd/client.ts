@@ -1,5 +1,5 @@
 /**
- * An NBD client: reads an export, and asks it what is allocated and what has changed.
+ * An NBD client: reads and writes an export, and asks it what is allocated and what has changed.
  *
  * What a server says is not believed beyond its bounds: a reply that fits no request, or covers other bytes than were asked
  * for, ends the connection and fails what waits on it. A read resolves when every byte of it has come.
@@ -61,13 +61,16 @@ export interface NbdClient extends AsyncDisposable {
   readonly contexts: readonly string[];
   /** Fills `into` from `offset`. */
   read(into: Uint8Array, offset: number): Promise<void>;
+  /** Resolves when the server has answered; durable after a flush. */
+  write(from: Uint8Array, offset: number): Promise<void>;
+  flush(): Promise<void>;
   /** The status of the beginning of [offset, offset + length); at least one byte of it. */
   status(context: string, offset: number, length: number): Promise<readonly StatusRun[]>;
 }
 
 const HANDSHAKE_MS_MAX = 10_000;
-/** One request reads no more; servers that say nothing else take this. */
-const READ_BYTES_MAX = 32 * 1024 * 1024;
+/** One request reads or writes no more; servers that say nothing else take this. */
+const PAYLOAD_BYTES_MAX = 32 * 1024 * 1024;
 /** Payload of one chunk beyond its data; runs of block status are bounded by it. */
 const CHUNK_REST_MAX = 1024 * 1024;
 const OPTION_REPLY_MAX = 64 * 1024;
@@ -224,6 +227,14 @@ interface Waiting {
   readonly settle: (failure: Error | null) => void;
 }
 
+interface Payload {
+  /** Of a read. */
+  readonly into?: Uint8Array;
+  /** Of a write; not to be changed before the answer. */
+  readonly from?: Uint8Array;
+  readonly context?: number;
+}
+
 class Client implements NbdClient {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
@@ -245,14 +256,26 @@ class Client implements NbdClient {
   }
 
   async read(into: Uint8Array, offset: number): Promise<void> {
-    for (let at = 0; at < into.length; at += READ_BYTES_MAX)
-      await this.#request(COMMAND.READ, offset + at, { into: into.subarray(at, at + READ_BYTES_MAX) });
+    for (let at = 0; at < into.length; at += PAYLOAD_BYTES_MAX)
+      await this.#ask(COMMAND.READ, offset + at, Math.min(PAYLOAD_BYTES_MAX, into.length - at), { into: into.subarray(at) });
+  }
+
+  async write(from: Uint8Array, offset: number): Promise<void> {
+    if (this.readOnly) throw new NbdError(ERRNO.EPERM, 'the export is read-only');
+    for (let at = 0; at < from.length; at += PAYLOAD_BYTES_MAX) {
+      const part = from.subarray(at, at + PAYLOAD_BYTES_MAX);
+      await this.#ask(COMMAND.WRITE, offset + at, part.length, { from: part });
+    }
+  }
+
+  async flush(): Promise<void> {
+    await this.#ask(COMMAND.FLUSH, 0, 0);
   }
 
   async status(context: string, offset: number, length: number): Promise<readonly StatusRun[]> {
     const id = this.#agreed.contexts.get(context);
     if (id === undefined) throw new NbdError(ERRNO.EINVAL, `the context ${context} was not agreed on`);
-    const { runs } = await this.#request(COMMAND.BLOCK_STATUS, offset, { length: Math.min(length, STATUS_BYTES_MAX), context: id });
+    const { runs } = await this.#ask(COMMAND.BLOCK_STATUS, offset, Math.min(length, STATUS_BYTES_MAX), { context: id });
     if (runs.length === 0) throw broken('it tells the status of nothing');
     return runs;
   }
@@ -266,22 +289,20 @@ class Client implements NbdClient {
     clearTimeout(cut);
   }
 
-  #request(
-    command: number,
-    offset: number,
-    of: { readonly into: Uint8Array } | { readonly length: number; readonly context: number },
-  ): Promise<Waiting> {
+  #ask(command: number, offset: number, length: number, { into, from, context = 0 }: Payload = {}): Promise<Waiting> {
     if (this.#failure !== null) return Promise.reject(this.#failure);
     const cookie = ++this.#cookie;
-    const into = 'into' in of ? of.into : null;
-    const length = 'into' in of ? of.into.length : of.length;
     return new Promise((resolve, reject) => {
       const waiting: Waiting = {
-        ...{ command, offset, length, into, runs: [], context: 'context' in of ? of.context : 0, covered: [], failure: null },
+        ...{ command, offset, length, into: into?.subarray(0, length) ?? null, runs: [], context, covered: [], failure: null },
         settle: (failure) => (failure === null ? resolve(waiting) : reject(failure)),
       };
       this.#waiting.set(cookie, waiting);
-      this.#wire.socket.write(encodeRequest({ flags: 0, command, cookie, offset, length }));
+      const { socket } = this.#wire;
+      socket.cork();
+      socket.write(encodeRequest({ flags: 0, command, cookie, offset, length }));
+      if (from !== undefined) socket.write(from);
+      socket.uncork();
     });
   }
 
@@ -326,7 +347,7 @@ class Client implements NbdClient {
     const cookie = head.readBigUInt64BE(4);
     const waiting = this.#of(cookie);
     const [flags, type, length] = [head.readUInt16BE(0), head.readUInt16BE(2), head.readUInt32BE(12)];
-    if (length > READ_BYTES_MAX + CHUNK_REST_MAX) throw broken('a chunk is too long');
+    if (length > PAYLOAD_BYTES_MAX + CHUNK_REST_MAX) throw broken('a chunk is too long');
     if (type === CHUNK.OFFSET_DATA && length > 8) await this.#fill(waiting, offsetOf(await this.#wire.take(8)), length - 8);
     else this.#note(waiting, type, await this.#wire.take(length));
     if ((flags & CHUNK_DONE) !== 0) this.#done(cookie, waiting);

@@ -123,6 +123,34 @@ describeQemu('qemu-nbd', () => {
   });
 });
 
+describeQemu('qemu-nbd, written to', () => {
+  test('has what was written, in many requests at once and in one that is larger than a request; read-only it takes nothing', async () => {
+    const folder = newFolder();
+    const [image, socket] = [path.join(folder, 'disk.img'), path.join(folder, 's')];
+    await run('qemu-img', ['create', '-f', 'raw', image, '80M']);
+    await start('qemu-nbd', ['-t', '-k', socket, '-f', 'raw', '-x', 'disk', image], socket);
+    const expected = Buffer.alloc(80 * MIB);
+    for (let at = 0; at < 40 * MIB; at += 4096) expected.writeUInt32BE(at + 1, at);
+    {
+      await using client = await connectTo(socket, 'disk');
+      await client.write(expected.subarray(0, 40 * MIB), 0);
+      const going: Promise<void>[] = [];
+      for (let at = 40 * MIB; at < 41 * MIB; at += 512) {
+        expected.fill(at % 251, at, at + 512);
+        going.push(client.write(expected.subarray(at, at + 512), at));
+      }
+      await Promise.all(going);
+      await client.flush();
+      await expect(client.write(Buffer.alloc(512), 80 * MIB)).rejects.toThrow('answers error');
+    }
+    expect(readFileSync(image).equals(expected)).toBe(true);
+    const frozen = path.join(folder, 'r');
+    await start('qemu-nbd', ['-r', '-t', '-k', frozen, '-f', 'raw', '-x', 'disk', image], frozen);
+    await using reader = await connectTo(frozen, 'disk');
+    await expect(reader.write(Buffer.alloc(512), 0)).rejects.toThrow('read-only');
+  });
+});
+
 /** Between a client and a real server: from byte `at` on the server's words are `garbage`, then the end if `cuts`. */
 async function spoil(server: string, at: number, garbage: Buffer, cuts: boolean, socket: string): Promise<Disposable> {
   const proxy = createServer((client) => {

@@ -18,8 +18,8 @@ interface File {
   unsynced: { readonly at: number; readonly bytes: Buffer }[];
 }
 
-/** A sector of a volume is kept or lost whole; a record in a small file is torn in the middle, too. */
-const GRAIN = { volume: 512, record: 100 } as const;
+/** A sector of a volume is kept or lost whole. */
+const SECTOR_BYTES = 512;
 
 export class DyingDisk {
   readonly #files = new Map<string, File>();
@@ -45,12 +45,20 @@ export class DyingDisk {
   crash(): void {
     for (const [name, file] of this.#files) {
       if (name.startsWith('copies')) this.#files.delete(name);
-      const grain = name === 'volume' ? GRAIN.volume : GRAIN.record;
       for (const { at, bytes } of file.unsynced)
-        for (let from = 0; from < bytes.length; from += grain)
-          if (this.#chance() % 2 === 0) file.durable = overwrite(file.durable, bytes.subarray(from, from + grain), at + from);
+        for (const [from, to] of name === 'volume' ? sectorsOf(bytes) : this.#torn(bytes))
+          if (this.#chance() % 2 === 0) file.durable = overwrite(file.durable, bytes.subarray(from, to), at + from);
       file.unsynced = [];
     }
+  }
+
+  /** A record in a small file is torn anywhere, in its first bytes more often than by chance. */
+  #torn(bytes: Buffer): readonly (readonly [from: number, to: number])[] {
+    const cut = this.#chance() % (this.#chance() % 2 === 0 ? 16 : bytes.length);
+    return [
+      [0, cut],
+      [cut, bytes.length],
+    ];
   }
 
   #turn(): void {
@@ -144,7 +152,7 @@ export class DyingDisk {
       stamp: async () => `${this.#changes}`,
       *allocation(offset, length) {
         for (let at = offset; at < offset + length;) {
-          const n = Math.min(GRAIN.volume - (at % GRAIN.volume), offset + length - at);
+          const n = Math.min(SECTOR_BYTES - (at % SECTOR_BYTES), offset + length - at);
           yield { length: n, flags: isZero(at, n) ? STATE.HOLE | STATE.ZERO : 0 };
           at += n;
         }
@@ -222,3 +230,6 @@ function overwrite(disk: Buffer, bytes: Buffer, at: number): Buffer {
   out.set(bytes, at);
   return out;
 }
+
+const sectorsOf = (bytes: Buffer): readonly (readonly [from: number, to: number])[] =>
+  Array.from({ length: Math.ceil(bytes.length / SECTOR_BYTES) }, (_, i) => [i * SECTOR_BYTES, (i + 1) * SECTOR_BYTES]);

@@ -22,6 +22,8 @@ export interface JobReport {
   readonly joined: boolean;
   readonly state: 'started' | 'done' | 'waiting' | 'interrupted' | 'failed';
   readonly result?: unknown;
+  /** Of a job that goes on. */
+  readonly status?: JobStatus;
   readonly error?: unknown;
 }
 
@@ -54,7 +56,10 @@ async function follow(session: Session, started: StartedJob, options: RunOptions
       return { report: { ...base, state: 'done', result: watched.result }, lines };
     }
     case 'left':
-      return { report: { ...base, state: 'waiting' }, lines: options.left?.(watched.progress, started) ?? [`${id} waits`] };
+      return {
+        report: { ...base, state: 'waiting', status: watched.progress },
+        lines: options.left?.(watched.progress, started) ?? [`${id} waits`],
+      };
     case 'interrupted':
       return { report: { ...base, state: 'interrupted' }, lines: [] };
   }

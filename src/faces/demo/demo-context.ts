@@ -36,6 +36,7 @@ export interface Story {
   first?: Captured;
   second?: Captured;
   third?: Captured;
+  served?: Captured;
   fourth?: Captured;
   damage?: Place & { readonly store: DemoStore };
 }

@@ -8,6 +8,7 @@ import { interrupt } from './steps/interrupt.ts';
 import { image, provision, stores, untouched } from './steps/prepare.ts';
 import { change, protect } from './steps/protect.ts';
 import { damage, restoreAlone, restoreElsewhere, restoreFirst } from './steps/rescue.ts';
+import { serve } from './steps/serve.ts';
 import { wipe } from './steps/wipe.ts';
 
 export const demoSteps = ({ volume }: Pick<DemoOptions, 'volume'>): readonly Step<DemoContext>[] => [
@@ -18,6 +19,7 @@ export const demoSteps = ({ volume }: Pick<DemoOptions, 'volume'>): readonly Ste
   change,
   remove,
   reclaim,
+  serve,
   interrupt,
   wipe,
   ...STORES.map(restoreAlone),

@@ -22,6 +22,12 @@ export const VOLUME = 'volume';
 const HOST = 'demo';
 const CONTROLLER_HOST = 'outside';
 
+/** What a worker logs when it is ready. */
+const READY: Readonly<Record<WorkerRole, string>> = {
+  controller: '"controller is serving"',
+  node: '"node is serving"',
+  disks: '"disks are served"',
+};
 const READY_WITHIN_MS = 60_000;
 const WATCH_MS = 1_000;
 
@@ -123,10 +129,10 @@ export class Installation implements AsyncDisposable {
       command: process.execPath,
       args: workerArguments(role),
       // Another host: a controller that shared the node's would also do its work, and nobody would miss a killed node.
-      env: role === 'node' ? this.variables : { ...this.variables, HOLDFAST_HOST: CONTROLLER_HOST },
+      env: role === 'controller' ? { ...this.variables, HOLDFAST_HOST: CONTROLLER_HOST } : this.variables,
       logFile,
       lifetime: 'session',
-      isReady: async () => (await readFile(logFile, 'utf8')).includes(`"${role} is serving"`),
+      isReady: async () => (await readFile(logFile, 'utf8')).includes(READY[role]),
       readyWithinMs: READY_WITHIN_MS,
       // What it is doing goes on elsewhere or is done again: that is what is shown.
       disposable: true,
@@ -157,6 +163,12 @@ export class Installation implements AsyncDisposable {
     this.#workers.delete(role);
     await worker.kill();
     return worker.pid;
+  }
+
+  async stopWorker(role: WorkerRole): Promise<void> {
+    const worker = this.worker(role);
+    this.#workers.delete(role);
+    await worker.stop();
   }
 
   async stopAll(): Promise<void> {

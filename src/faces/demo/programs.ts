@@ -6,6 +6,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
@@ -36,6 +37,12 @@ export interface Programs {
   holdfast(args: readonly string[], env: Variables): Promise<Ran>;
   /** A command of ours that has to succeed, and its JSON. */
   holdfastJson<Schema extends z.ZodType>(schema: Schema, args: readonly string[], env: Variables): Promise<z.output<Schema>>;
+  /** A command of ours that serves until it is ended: what it said first. */
+  holdfastServing<Schema extends z.ZodType>(
+    schema: Schema,
+    args: readonly string[],
+    env: Variables,
+  ): Promise<{ readonly answer: z.output<Schema>; end(): Promise<void> }>;
   /** Remembers a run for the end. */
   remember(ran: Pick<Ran, 'line'>, said: string): void;
 }
@@ -95,6 +102,29 @@ export function createPrograms(searchPath: string, signal: AbortSignal): Program
       const parsed = schema.safeParse(JSON.parse(ran.stdout));
       if (parsed.success) return parsed.data;
       throw new HoldfastError('INTERNAL', `${ran.line} printed something else than was expected: ${parsed.error.message}`);
+    },
+    async holdfastServing(schema, args, env) {
+      const line = ['holdfast', ...args.map(quoted)].join(' ');
+      const child = spawn(process.execPath, [CLI, ...args, '--json'], {
+        env,
+        stdio: ['ignore', 'pipe', 'pipe'],
+        signal,
+        killSignal: 'SIGKILL',
+      });
+      child.on('error', () => undefined);
+      const closed = once(child, 'close');
+      const complaint = text(child.stderr);
+      const lines = createInterface({ input: child.stdout });
+      const first: unknown = await Promise.race([once(lines, 'line'), closed.then(() => null)]);
+      if (first === null) throw failureOf({ line, status: child.exitCode ?? 128, stdout: '', stderr: await complaint });
+      evidence.push({ line, said: 'serves it until it is ended' });
+      return {
+        answer: schema.parse(JSON.parse(String((first as readonly unknown[])[0]))),
+        async end() {
+          child.kill('SIGTERM');
+          await closed;
+        },
+      };
     },
     remember: ({ line }, said) => void evidence.push({ line, said }),
   };

@@ -66,6 +66,7 @@ export async function restoreSubtree(restore: SubtreeRestore): Promise<RestoreRe
     const all = await byFingerprint(restore.values);
     const wanted = wantedOf(all);
     const { kept, clearedBytes } = await prepareTarget(deps, wanted, restore.write);
+    toWriteBytes = (wanted.size - kept.size) * extentBytes;
     const use: UseRange = async (range) => {
       const result = await placeRange(threads, range, { fd: target.fd, sizeBytes: target.sizeBytes, extentBytes });
       count.writtenBytes += result.writtenBytes;

@@ -9,6 +9,8 @@ import { createDisplay } from './job-progress.ts';
 import type { JobClient, JobView } from './jobs.ts';
 import type { Session } from './session.ts';
 
+/** Short at first, for whoever waits for a disk; then as often as a person reads. */
+const POLL_MS_FIRST = 50;
 const POLL_MS = 500;
 /** As shells say it: 128 and SIGINT. */
 export const INTERRUPTED_EXIT = 130;
@@ -60,7 +62,7 @@ async function poll(
   signal: AbortSignal,
   onView: (view: JobView) => JobStatus | null,
 ): Promise<JobStatus | null> {
-  while (!signal.aborted) {
+  for (let waitMs = POLL_MS_FIRST; !signal.aborted; waitMs = Math.min(POLL_MS, waitMs * 1.5)) {
     try {
       const reached = onView(await jobs.look(id, runId));
       if (reached !== null) return reached;
@@ -68,7 +70,7 @@ async function poll(
       // A server that is away for a moment only means that there is nothing new to show.
       if (!isHoldfastError(error, 'TEMPORAL_UNREACHABLE')) throw error;
     }
-    await sleep(POLL_MS, undefined, { signal }).catch(() => undefined);
+    await sleep(waitMs, undefined, { signal }).catch(() => undefined);
   }
   return null;
 }

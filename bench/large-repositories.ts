@@ -20,7 +20,12 @@ const MIB = 1024 * 1024;
 const SMALL = 16 * 1024;
 
 /** One capture without Temporal: the three steps that the workflow drives. */
-async function captureDirectly(installation: Installation, volume: string, store: StoreName, threads: Threads): Promise<SnapshotId> {
+export async function captureDirectly(
+  installation: Pick<Installation, 'home'>,
+  volume: string,
+  store: StoreName,
+  threads: Threads,
+): Promise<SnapshotId> {
   const { home } = installation;
   const snapshot = newSnapshotId(Date.now(), Math.random);
   const plan = planCapture(await home.catalog.sync(), parseInput(captureInput, 'captureSnapshot', { volume }), snapshot);

@@ -1,8 +1,10 @@
 /** `npm run bench -- WHAT`: prints every figure that the docs quote, beside the peers' of the same run. */
+import { runHydrationBench } from './hydration.ts';
 import { runVolumesNbdBench } from './volumes-nbd.ts';
 import { runVolumesBench } from './volumes.ts';
 
 const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  hydration: runHydrationBench,
   volumes: runVolumesBench,
   'volumes-nbd': runVolumesNbdBench,
 };
@@ -11,6 +13,7 @@ const [, , what = '', ...rest] = process.argv;
 const bench = BENCHES[what];
 if (bench === undefined) {
   process.stderr.write(`usage: npm run bench -- volumes [--folder DIR] [--rounds N] [--only STEP,...] [--no-peers]
+       npm run bench -- hydration [--folder DIR] [--rounds N]
        npm run bench -- volumes-nbd [--folder DIR] [--rounds N] [--seconds S]
 `);
   process.exitCode = 2;

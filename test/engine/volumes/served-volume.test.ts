@@ -151,6 +151,32 @@ test('views read as their moment, and what changed is told, whatever goes on', a
   );
 });
 
+test('what a view says is zeros is zeros, whatever is trimmed while it looks', async () => {
+  const { open } = newVolume();
+  await using volume = await open();
+  const backend = await backendOf(volume.asExport());
+  for (let ticks = 0; ticks < 60; ticks++) {
+    // Data and holes in turns, so that there are many runs to gather.
+    for (let extent = 0; extent < 20; extent += 2) await backend.write([Buffer.alloc(EXTENT, 1)], extent * EXTENT, false);
+    const freeze = await volume.freeze(`s${ticks}`);
+    await backend.write([Buffer.alloc(1)], 30 * EXTENT, false);
+    const [context] = freeze.export.contexts();
+    const looking = (async () => {
+      const data: number[] = [];
+      let at = 0;
+      for await (const run of context?.status(0, 20 * EXTENT) ?? []) {
+        if (run.flags === 0) data.push(at / EXTENT);
+        at += run.length;
+      }
+      return data;
+    })();
+    for (let tick = 0; tick < ticks; tick++) await Promise.resolve();
+    await backend.trim(0, 20 * EXTENT, false);
+    expect([ticks, await looking]).toEqual([ticks, [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]]);
+    await freeze.close();
+  }
+});
+
 test('writes under way at a freeze are in the view whole or not at all', async () => {
   const { open } = newVolume();
   await using volume = await open();

@@ -78,8 +78,9 @@ type Op =
       readonly together: boolean;
     }
   | { readonly kind: 'read' | 'look'; readonly at: number; readonly blocks: number; readonly together: boolean }
-  | { readonly kind: 'flush'; readonly together: boolean }
-  | { readonly kind: 'freeze' | 'close' | 'hydrate' | 'pause' | 'settle' };
+  | { readonly kind: 'flush'; readonly count: number; readonly together: boolean }
+  | { readonly kind: 'hydrate'; readonly together: boolean }
+  | { readonly kind: 'freeze' | 'close' | 'pause' | 'settle' };
 
 const range = { at: fc.nat(BLOCKS - 1), blocks: fc.integer({ min: 1, max: 14 }), together: fc.boolean() };
 const op: fc.Arbitrary<Op> = fc.oneof(
@@ -92,11 +93,15 @@ const op: fc.Arbitrary<Op> = fc.oneof(
     }),
   },
   { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom('read' as const, 'look' as const), ...range }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('flush' as const), together: fc.boolean() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('flush' as const), count: fc.integer({ min: 1, max: 3 }), together: fc.boolean() }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('hydrate' as const), together: fc.boolean() }) },
   {
     weight: 4,
     arbitrary: fc.record({
-      kind: fc.constantFrom('freeze' as const, 'close' as const, 'hydrate' as const, 'pause' as const, 'settle' as const),
+      kind: fc.constantFrom('freeze' as const, 'close' as const, 'pause' as const, 'settle' as const),
     }),
   },
 );
@@ -246,11 +251,8 @@ class Session {
           );
         return;
       case 'flush':
-        return this.#start(0, 0, { isChange: false, together: one.together }, async () => {
-          const cuts = this.#model.blocks.map(({ later }) => later[later.findLastIndex(({ answered }) => answered)]);
-          await this.#backend.flush();
-          this.#model.blocks.forEach((block, i) => settleAt(block, cuts[i]));
-        });
+        for (let n = 1; n < one.count; n++) await this.#flush(true);
+        return this.#flush(one.together);
       case 'freeze':
         return this.#freeze();
       case 'close':
@@ -259,6 +261,9 @@ class Session {
       case 'hydrate': {
         const stop = new AbortController();
         this.#hydrating ??= { stop, ended: this.hydrate(stop.signal) };
+        if (one.together) return;
+        await this.#hydrating.ended;
+        this.#hydrating = null;
         return;
       }
       case 'pause':
@@ -266,6 +271,14 @@ class Session {
       case 'settle':
         return this.settle();
     }
+  }
+
+  #flush(together: boolean): Promise<void> {
+    return this.#start(0, 0, { isChange: false, together }, async () => {
+      const cuts = this.#model.blocks.map(({ later }) => later[later.findLastIndex(({ answered }) => answered)]);
+      await this.#backend.flush();
+      this.#model.blocks.forEach((block, i) => settleAt(block, cuts[i]));
+    });
   }
 
   hydrate(signal: AbortSignal): Promise<void> {

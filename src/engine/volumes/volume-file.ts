@@ -23,19 +23,15 @@ export class VolumeFile implements AsyncDisposable {
   /** Fills a buffer from the page cache; false where that does not hold all of it. */
   readonly readCached: CachedRead;
 
-  /** Holes are worth asking for: where one cannot be made after all, that is known at once. An export's `fastZero`. */
-  readonly punches: boolean;
-
-  private constructor(file: FileHandle, punches: boolean) {
+  private constructor(file: FileHandle) {
     this.#file = file;
-    this.punches = punches;
     this.readCached = cachedReads(file.fd);
   }
 
   static async open(path: string, flags: 'r' | 'r+'): Promise<VolumeFile> {
     const file = await open(path, flags);
     try {
-      return new VolumeFile(file, await canPunch(file));
+      return new VolumeFile(file);
     } catch (error) {
       await file.close();
       throw error;
@@ -47,7 +43,7 @@ export class VolumeFile implements AsyncDisposable {
     const file = await open(path, 'wx+', 0o600);
     await unlink(path);
     await file.truncate(sizeBytes);
-    return new VolumeFile(file, await canPunch(file));
+    return new VolumeFile(file);
   }
 
   async read(into: Buffer, offset: number): Promise<void> {
@@ -81,6 +77,16 @@ export class VolumeFile implements AsyncDisposable {
     if (mayPunch && punchHole(this.#file.fd, offset, length)) return;
     for (let at = offset; at < offset + length; at += ZEROS.length)
       this.write([ZEROS.subarray(0, Math.min(ZEROS.length, offset + length - at))], at);
+  }
+
+  /**
+   * Holes are worth asking for: where one cannot be made after all, that is known at once. An export's `fastZero`. Past the end of a
+   * file no bytes are changed by a hole, but its times are, so this is not for a volume that is known by its stamp. A device is
+   * asked when it matters.
+   */
+  async punches(): Promise<boolean> {
+    const stat = await this.#file.stat();
+    return !stat.isFile() || punchHole(this.#file.fd, Math.ceil((stat.size + 1) / PROBE_BYTES) * PROBE_BYTES, PROBE_BYTES);
   }
 
   /** Zeros from here on without writing them; else ENOTSUP, at once, with nothing changed. */
@@ -123,12 +129,6 @@ export class VolumeFile implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.#file.close();
   }
-}
-
-/** Past the end of a file nothing is changed by a hole, and its file system answers as it would before. A device is asked when it matters. */
-async function canPunch(file: FileHandle): Promise<boolean> {
-  const stat = await file.stat();
-  return !stat.isFile() || punchHole(file.fd, Math.ceil((stat.size + 1) / PROBE_BYTES) * PROBE_BYTES, PROBE_BYTES);
 }
 
 /** A request to zero or trim may be of gigabytes; it is carried out so much a turn, for others wait. */

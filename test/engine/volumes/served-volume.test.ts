@@ -151,6 +151,30 @@ test('views read as their moment, and what changed is told, whatever goes on', a
   );
 });
 
+test('what changed is known after a clean stop, and exactly', async () => {
+  const { open } = newVolume();
+  let volume = await open();
+  const freeze = await volume.freeze('s1');
+  await freeze.close();
+  await (await backendOf(volume.asExport())).write([Buffer.alloc(10)], 70 * EXTENT, false);
+  for (let starts = 0; starts < 2; starts++) {
+    await volume.stop();
+    volume = await open();
+    const [context] = volume
+      .asExport()
+      .contexts()
+      .filter(({ name }) => name === 'holdfast:changed:s1');
+    const runs = [];
+    for await (const run of context?.status(0, SIZE) ?? []) runs.push(run);
+    expect(runs).toEqual([
+      { length: 70 * EXTENT, flags: 0 },
+      { length: EXTENT, flags: 1 },
+      { length: SIZE - 71 * EXTENT, flags: 0 },
+    ]);
+  }
+  await volume.stop();
+});
+
 test('what a view says is zeros is zeros, whatever is trimmed while it looks', async () => {
   const { open } = newVolume();
   await using volume = await open();

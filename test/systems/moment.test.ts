@@ -69,6 +69,32 @@ describeDevices('a file on a file system that shares blocks', () => {
     expect(readFileSync(log, 'utf8')).toBe('freeze 1\nthaw 2\n');
   });
 
+  test('a hook of the host may make the copy: LVM, ZFS, an array', async () => {
+    const hooks = path.join(host.hooksFolder, VOLUME);
+    mkdirSync(hooks, { recursive: true });
+    const install = (name: string, body: string): void => {
+      writeFileSync(path.join(hooks, name), `#!/bin/sh -e\n${body}\n`);
+      chmodSync(path.join(hooks, name), 0o755);
+    };
+    // As an operator would write it for LVM, with cp for lvcreate.
+    install('snapshot', `copy="${folder}/mnt/$1-$2"; test -e "$copy" || cp --reflink=always "$3" "$copy"; echo "$copy"`);
+    install('release', `rm -f "${folder}/mnt/$1-$2"`);
+    const of = plan();
+    const moment = await freezeMoment(host, of);
+    expect(moment).toMatchObject({ kind: 'snapshot', consistency: 'crash', source: path.join(folder, 'mnt', `db-${of.snapshot}`) });
+    writeFileSync(image, Buffer.alloc(4 * MIB, 2));
+    expect(readFileSync(moment.source).every((byte) => byte === 1)).toBe(true);
+    expect(await freezeMoment(host, of)).toEqual(moment);
+    await releaseMoment(host, of, moment);
+    expect(existsSync(moment.source)).toBe(false);
+    for (const body of ['echo here', 'echo /nowhere', 'echo "no room in the group" >&2; exit 5']) {
+      install('snapshot', body);
+      await expect(freezeMoment(host, plan())).rejects.toMatchObject({ code: 'HOOK_FAILED' });
+    }
+    rmSync(path.join(hooks, 'release'));
+    await expect(freezeMoment(host, plan())).rejects.toMatchObject({ code: 'HOOK_FAILED' });
+  });
+
   test('what captures left behind that never ended is removed after a day, and nothing else', async () => {
     const left = await freezeMoment(host, plan());
     const other = `${image}.holdfast-not-a-snapshot`;

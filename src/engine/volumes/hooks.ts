@@ -1,10 +1,12 @@
 /**
- * Hooks: two programs of a host's operator that bring a volume's application to rest for the moment of a freeze.
+ * Hooks: programs of a host's operator, in pairs.
  *
- *     <home>/hooks/<volume>/freeze   ends with 0 when nothing is written any more that the application would miss
- *     <home>/hooks/<volume>/thaw     lets it go on
+ *     <home>/hooks/<volume>/freeze     ends with 0 when nothing is written any more that the application would miss
+ *     <home>/hooks/<volume>/thaw       lets it go on
+ *     <home>/hooks/<volume>/snapshot   makes a copy of the volume as it is now (LVM, ZFS, an array) and prints its path
+ *     <home>/hooks/<volume>/release    removes that copy
  *
- * They lie on the host and not in the catalog: whoever may write the catalog must not thereby run programs on every host.
+ * Arguments are the volume, the snapshot's id and the volume's path. They lie on the host and not in the catalog: whoever may write the catalog must not thereby run programs on every host.
  * Thaw is run by a watchdog that was started before the freeze, when it is told to, when its time is over, or when we die:
  * an application is never left frozen by us.
  */
@@ -21,17 +23,47 @@ export interface Hooks {
   readonly thaw: string;
 }
 
+/** A snapshot of somebody else's making. Asked again for the same id it gives the same one. */
+export interface SnapshotHooks {
+  take(snapshot: string, path: string): Promise<string>;
+  release(snapshot: string, path: string): Promise<void>;
+}
+
 /** Longer than any application should rest; a file system frozen for a minute makes its users ill. */
 export const HOOKS_WITHIN_MS = 30_000;
+/** An array may take its time; nobody rests meanwhile unless the hooks above are there, and then their time counts. */
+const SNAPSHOT_WITHIN_MS = 120_000;
 const OUTPUT_BYTES_MAX = 64 * 1024;
 
-/** Null: the volume has none. One without the other, or that others could change, is refused. */
+/** What brings its application to rest; null: the volume has none. */
 export async function findHooks(folder: string, volume: string): Promise<Hooks | null> {
-  const [freeze, thaw] = ['freeze', 'thaw'].map((name) => path.join(folder, volume, name)) as [string, string];
-  const found = await Promise.all([freeze, thaw].map(isThere));
-  if (!found.includes(true)) return null;
-  for (const file of [freeze, thaw]) await checkProgram(volume, file);
-  return { volume, freeze, thaw };
+  const pair = await findPair(folder, volume, 'freeze', 'thaw');
+  return pair && { volume, freeze: pair[0], thaw: pair[1] };
+}
+
+/** What makes a copy of it; null: the volume has none. */
+export async function findSnapshotHooks(folder: string, volume: string): Promise<SnapshotHooks | null> {
+  const pair = await findPair(folder, volume, 'snapshot', 'release');
+  if (pair === null) return null;
+  const [take, release] = pair;
+  return {
+    async take(snapshot, source) {
+      const said = (await runHook(volume, take, [volume, snapshot, source], SNAPSHOT_WITHIN_MS)).trim();
+      if (path.isAbsolute(said) && !said.includes('\n')) return said;
+      throw failed(volume, `snapshot printed ${JSON.stringify(said.slice(0, 200))} and not one absolute path`);
+    },
+    async release(snapshot, source) {
+      await runHook(volume, release, [volume, snapshot, source], SNAPSHOT_WITHIN_MS);
+    },
+  };
+}
+
+/** One without the other, or that others could change, is refused. */
+async function findPair(folder: string, volume: string, begin: string, end: string): Promise<readonly [string, string] | null> {
+  const pair = [path.join(folder, volume, begin), path.join(folder, volume, end)] as const;
+  if (!(await Promise.all(pair.map(isThere))).includes(true)) return null;
+  for (const file of pair) await checkProgram(volume, file);
+  return pair;
 }
 
 const isThere = (file: string): Promise<boolean> =>
@@ -45,7 +77,7 @@ const failed = (volume: string, why: string, cause?: unknown): HoldfastError =>
 
 async function checkProgram(volume: string, file: string): Promise<void> {
   await access(file, constants.X_OK).catch((cause: unknown) => {
-    throw failed(volume, `${file} is not there, or not a program; freeze and thaw come as a pair`, cause);
+    throw failed(volume, `${file} is not there, or not a program; hooks come in pairs`, cause);
   });
   const { mode } = await stat(file);
   if ((mode & 0o022) !== 0) throw failed(volume, `${file} can be changed by others; chmod go-w it`);
@@ -58,7 +90,7 @@ export async function whileAtRest<T>(hooks: readonly Hooks[], work: () => Promis
   try {
     for (const pair of hooks) {
       watchdogs.push(await Watchdog.start(pair, withinMs));
-      await rest(pair, withinMs);
+      await runHook(pair.volume, pair.freeze, [pair.volume], withinMs);
     }
     result = await work();
   } catch (error) {
@@ -76,12 +108,14 @@ async function wakeAll(watchdogs: readonly Watchdog[]): Promise<void> {
   for (const one of woken) if (one.status === 'rejected') throw one.reason;
 }
 
-async function rest({ volume, freeze }: Hooks, withinMs: number): Promise<void> {
+async function runHook(volume: string, program: string, args: readonly string[], withinMs: number): Promise<string> {
   const options = { timeout: withinMs, killSignal: 'SIGKILL', maxBuffer: OUTPUT_BYTES_MAX } as const;
-  await promisify(execFile)(freeze, [volume], options).catch((cause: unknown) => {
+  try {
+    return (await promisify(execFile)(program, args, options)).stdout;
+  } catch (cause) {
     const said = typeof cause === 'object' && cause !== null && 'stderr' in cause ? String(cause.stderr).trim() : '';
-    throw failed(volume, `freeze did not succeed${said === '' ? '' : `: ${said.slice(0, 500)}`}`, cause);
-  });
+    throw failed(volume, `${path.basename(program)} did not succeed${said === '' ? '' : `: ${said.slice(0, 500)}`}`, cause);
+  }
 }
 
 /** Waits for the end of its input, or of its time, and becomes the thaw hook. In a session of its own, so that our end is not its. */

@@ -2,6 +2,7 @@
  * The moment that a capture reads: frozen where the source can be, and let go when the capture has ended.
  *
  *     served       a frozen view in the disk server of the host; writes go on           crash, with hooks application
+ *     snapshot     a copy that a hook of the host makes: LVM, ZFS, an array              crash, with hooks application
  *     reflink      a copy that shares the file's blocks, where the file system can      crash, with hooks application
  *     as it is     the file, device or export itself; found out to have changed         crash, else fuzzy
  *
@@ -14,12 +15,12 @@ import { basename, dirname, join } from 'node:path';
 import { HoldfastError } from '../../domain/errors.ts';
 import { SNAPSHOT_ID_PATTERN } from '../../domain/ids.ts';
 import type { Host } from '../../engine/volumes/host.ts';
-import { findHooks, whileAtRest } from '../../engine/volumes/hooks.ts';
+import { findHooks, findSnapshotHooks, whileAtRest } from '../../engine/volumes/hooks.ts';
 import { parseNbdUri } from '../../engine/volumes/nbd/uri.ts';
 import type { CapturePlan } from './plan.ts';
 
 export interface Moment {
-  readonly kind: 'served' | 'reflink' | 'as it is';
+  readonly kind: 'served' | 'snapshot' | 'reflink' | 'as it is';
   /** What is read: a path, or the URI of an NBD export. */
   readonly source: string;
   /** What a reader may say of it when it has not changed meanwhile. */
@@ -31,19 +32,36 @@ type Frozen = Pick<CapturePlan, 'volume' | 'path' | 'snapshot'>;
 
 export async function freezeMoment(host: Host, plan: Frozen): Promise<Moment> {
   const disk = await host.disks.servedFrom(plan.path);
-  if (disk === null) return (await reflinked(host, plan)) ?? { kind: 'as it is', source: plan.path, consistency: 'crash', identity: '' };
-  const { volume, snapshot } = plan;
-  const [view] = await host.disks.freeze([{ disk: disk.name, volume, snapshot }]);
-  if (view === undefined) throw new HoldfastError('INTERNAL', 'a freeze was answered without a view', { disk: disk.name });
+  if (disk !== null) return freezeView(host, plan, disk.name);
+  const asItIs: Moment = { kind: 'as it is', source: plan.path, consistency: 'crash', identity: '' };
+  return (await snapshotByHook(host, plan)) ?? (await reflinked(host, plan)) ?? asItIs;
+}
+
+export async function releaseMoment(host: Host, { volume, path, snapshot }: Frozen, moment: Moment): Promise<void> {
+  if (moment.kind === 'reflink') await rm(moment.source, { force: true });
+  else if (moment.kind === 'snapshot') await (await findSnapshotHooks(host.hooksFolder, volume))?.release(snapshot, path);
+  else if (moment.kind === 'served') {
+    const disk = await host.disks.servedFrom(path);
+    // Its server went, and the view with it.
+    if (disk !== null) await host.disks.closeView(disk.name, snapshot);
+  }
+}
+
+async function freezeView(host: Host, { volume, snapshot }: Frozen, disk: string): Promise<Moment> {
+  const [view] = await host.disks.freeze([{ disk, volume, snapshot }]);
+  if (view === undefined) throw new HoldfastError('INTERNAL', 'a freeze was answered without a view', { disk });
   return { kind: 'served', source: view.uri, consistency: view.consistency, identity: view.moment };
 }
 
-export async function releaseMoment(host: Host, { path, snapshot }: Frozen, moment: Moment): Promise<void> {
-  if (moment.kind === 'reflink') await rm(moment.source, { force: true });
-  if (moment.kind !== 'served') return;
-  const disk = await host.disks.servedFrom(path);
-  // Its server went, and the view with it.
-  if (disk !== null) await host.disks.closeView(disk.name, snapshot);
+async function snapshotByHook(host: Host, { volume, path, snapshot }: Frozen): Promise<Moment | null> {
+  const program = await findSnapshotHooks(host.hooksFolder, volume);
+  if (program === null) return null;
+  const hooks = await findHooks(host.hooksFolder, volume);
+  const source = await whileAtRest(hooks === null ? [] : [hooks], () => program.take(snapshot, path));
+  const identity = await identityOf(source);
+  if (identity === null)
+    throw new HoldfastError('HOOK_FAILED', `hooks of ${volume}: snapshot printed ${source}, which is not there`, { volume });
+  return { kind: 'snapshot', source, consistency: hooks === null ? 'crash' : 'application', identity };
 }
 
 /** The copy lies beside the file, for only there it can share its blocks; it is named after what it is for. */
@@ -92,5 +110,5 @@ async function removeLeftBehind(path: string, nowMs: number): Promise<void> {
 
 async function identityOf(file: string): Promise<string | null> {
   const found = await stat(file, { bigint: true }).catch(() => null);
-  return found && `${found.ino}:${found.birthtimeNs}`;
+  return found && `${found.ino}:${found.rdev}:${found.birthtimeNs}`;
 }

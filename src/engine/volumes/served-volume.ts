@@ -145,8 +145,8 @@ export class ServedVolume implements AsyncDisposable {
     if (hydration === null || hydration.file.isDone) return Promise.resolve();
     const { file, origin } = hydration;
     this.#hydrating ??= hydrate({
-      ...{ file, clock, progress },
-      openBulk: async () => ground.openBulk(await origin.get()),
+      ...{ file, origin, clock, progress },
+      openBulk: (opened) => ground.openBulk(opened),
       signal: AbortSignal.any([signal, this.#stopping.signal]),
     }).finally(() => (this.#hydrating = null));
     return this.#hydrating;
@@ -174,7 +174,7 @@ export class ServedVolume implements AsyncDisposable {
   }
 
   #backend(): Backend {
-    const { file } = this.#parts;
+    const { file, hydration } = this.#parts;
     const then = (change: void | Promise<void>, fua: boolean): void | Promise<void> =>
       fua ? Promise.resolve(change).then(() => file.sync()) : change;
     return {
@@ -191,7 +191,7 @@ export class ServedVolume implements AsyncDisposable {
         return file.readsZero(offset, length);
       },
       flush: () => file.sync(),
-      cache: () => undefined,
+      cache: (offset, length) => hydration?.file.cache(offset, length),
       close: () => undefined,
       write: (parts, offset, fua) => {
         const length = parts.reduce((sum, part) => sum + part.length, 0);

@@ -7,7 +7,7 @@
 import { MAP_FANOUT } from '../../domain/limits.ts';
 import { Permits } from '../../ground/threads/permits.ts';
 import { childOf, isAbsent } from '../map/node.ts';
-import { childrenAt, mapRoot } from '../map/walk.ts';
+import { childrenAt, mapRoot, type NodeView } from '../map/walk.ts';
 import type { Snapshot } from '../repository/ledger.ts';
 import { LOCATION_BYTES, readLocation } from '../repository/location.ts';
 import type { RepositoryReader } from '../repository/reader.ts';
@@ -104,15 +104,28 @@ export function createSnapshotView(
     },
     async *allocation(offset, length) {
       const end = offset + length;
+      const leafBytes = MAP_FANOUT * extentBytes;
       for (let at = offset; at < end;) {
-        const index = Math.floor(at / extentBytes);
-        const leaf = await childrenAt(root, reader.readNode, 1, Math.floor(index / MAP_FANOUT));
-        const leafEnd = (Math.floor(index / MAP_FANOUT) + 1) * MAP_FANOUT * extentBytes;
-        const hole = leaf === null || isAbsent(childOf(leaf.children, index % MAP_FANOUT));
-        const until = Math.min(end, leaf === null ? leafEnd : (index + 1) * extentBytes);
-        yield { length: until - at, flags: hole ? STATE.HOLE | STATE.ZERO : 0 };
+        const leafAt = Math.floor(at / leafBytes);
+        const leaf = await childrenAt(root, reader.readNode, 1, leafAt);
+        const until = Math.min(end, (leafAt + 1) * leafBytes);
+        if (leaf === null) yield { length: until - at, flags: STATE.HOLE | STATE.ZERO };
+        else yield* leafAllocation(leaf, at, until, extentBytes);
         at = until;
       }
     },
   };
+}
+
+/** [from, to) is of one leaf. */
+function* leafAllocation(leaf: NodeView, from: number, to: number, extentBytes: number): Generator<StatusRun> {
+  const isHole = (at: number): boolean => isAbsent(childOf(leaf.children, Math.floor(at / extentBytes) % MAP_FANOUT));
+  for (let at = from; at < to;) {
+    const hole = isHole(at);
+    let until = at;
+    while (until < to && isHole(until) === hole) until = (Math.floor(until / extentBytes) + 1) * extentBytes;
+    until = Math.min(until, to);
+    yield { length: until - at, flags: hole ? STATE.HOLE | STATE.ZERO : 0 };
+    at = until;
+  }
 }

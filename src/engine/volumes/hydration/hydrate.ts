@@ -6,6 +6,8 @@ import type { OnProgress } from '../../transfer/progress.ts';
 import type { Clock } from '../clock.ts';
 import type { Bulk, BulkPort } from './bulk.ts';
 import type { HydratingFile } from './hydrating-file.ts';
+import { isOfTheStore, type OriginLink } from './origin-link.ts';
+import type { OpenedOrigin } from './origin.ts';
 
 /** Lost extents that an error names; it counts them all. */
 const LOST_NAMED_MAX = 200;
@@ -14,14 +16,15 @@ const YIELD_MS_MAX = 100;
 
 export interface HydrateOptions {
   readonly file: HydratingFile;
-  readonly openBulk: () => Promise<Bulk>;
+  readonly origin: OriginLink;
+  readonly openBulk: (origin: OpenedOrigin) => Promise<Bulk>;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly progress: OnProgress;
 }
 
 /** Resolves when all is local and durable. DAMAGED, at the end, when some of it cannot be had. */
-export async function hydrate({ file, openBulk, clock, signal, progress }: HydrateOptions): Promise<void> {
+export async function hydrate({ file, origin, openBulk, clock, signal, progress }: HydrateOptions): Promise<void> {
   const { extents } = file;
   const unsynced = new AbortController();
   const early = syncEarly({ sync: () => file.persist() }, (error) => unsynced.abort(error));
@@ -38,19 +41,27 @@ export async function hydrate({ file, openBulk, clock, signal, progress }: Hydra
     },
   };
   try {
-    if (extents.coldCount > 0) {
-      await using bulk = await openBulk();
-      for (let subtree = 0; subtree * SUBTREE_EXTENTS < extents.set.count; subtree++) {
-        port.signal.throwIfAborted();
-        await bulk.fill(subtree, port);
-      }
-    }
+    if (extents.coldCount > 0) await fillAll(port, origin, openBulk);
   } finally {
     await early.ended();
   }
   port.signal.throwIfAborted();
   if (extents.coldCount > 0) throw notAll(file, lost);
   await file.finish();
+}
+
+async function fillAll(port: BulkPort, origin: OriginLink, openBulk: HydrateOptions['openBulk']): Promise<void> {
+  const opened = await origin.get();
+  try {
+    await using bulk = await openBulk(opened);
+    for (let subtree = 0; subtree * SUBTREE_EXTENTS < port.extents.set.count; subtree++) {
+      port.signal.throwIfAborted();
+      await bulk.fill(subtree, port);
+    }
+  } catch (error) {
+    if (isOfTheStore(error)) await origin.forget(opened);
+    throw error;
+  }
 }
 
 /** Whoever waits for an extent goes first, but not for ever. */

@@ -14,11 +14,13 @@ import { ReadAhead } from '../read-ahead.ts';
 import { ExtentSet } from '../tracking/extent-set.ts';
 import type { HydrationFigures } from './hydration-figures.ts';
 import { LocalExtents } from './local-extents.ts';
-import type { OriginLink } from './origin-link.ts';
+import { isOfTheStore, type OriginLink } from './origin-link.ts';
 import { sectorBits, SECTOR_EXTENTS, type StateFile } from './state-file.ts';
 
 /** Extents brought ahead of a reader that goes from front to back. */
 const AHEAD = 4;
+/** Extents brought for one NBD_CMD_CACHE. */
+const CACHE_EXTENTS_MAX = 64;
 
 export interface HydratingFileOptions {
   readonly file: LiveFile;
@@ -84,12 +86,14 @@ export class HydratingFile implements LiveFile {
 
   async #fetch(extent: number): Promise<Buffer | null> {
     const { origin, onFetchFailed } = this.#options;
+    const opened = await origin.get();
     try {
-      const plain = await (await origin.get()).view.extent(extent);
+      const plain = await opened.view.extent(extent);
       if (plain !== null) this.#fetched++;
       return plain;
     } catch (error) {
       onFetchFailed(extent, error);
+      if (isOfTheStore(error)) await origin.forget(opened);
       throw error;
     }
   }
@@ -129,6 +133,12 @@ export class HydratingFile implements LiveFile {
   #bringAhead(from: number, to: number): void {
     if (this.extents.coldCount === 0) return;
     for (const next of this.#ahead.after(from, to - 1)) if (!this.extents.set.has(next)) this.extents.bring(next).catch(() => undefined);
+  }
+
+  /** Advice, which is not followed without end. */
+  async cache(offset: number, length: number): Promise<void> {
+    const [from, to] = this.#span(offset, length);
+    await this.bring([...this.extents.coldIn(from, Math.min(to, from + CACHE_EXTENTS_MAX))]);
   }
 
   readonly readCached = (into: Buffer, offset: number): boolean => {

@@ -11,7 +11,7 @@ import { repositoryName, storeName, volumeName } from '../../../../src/domain/id
 import { newestVisible } from '../../../../src/engine/repository/transfer-reader.ts';
 import type { Export } from '../../../../src/engine/volumes/nbd/export.ts';
 import { ServedVolume, type Origin, type VolumeEvent } from '../../../../src/engine/volumes/served-volume.ts';
-import { createSnapshotView } from '../../../../src/engine/volumes/snapshot-view.ts';
+import { createSnapshotView, type SnapshotView } from '../../../../src/engine/volumes/snapshot-view.ts';
 import { Threads } from '../../../../src/ground/threads/threads.ts';
 import { captureVolume } from '../../../systems/capture-volume.ts';
 import { createInstallation, type Installation } from '../../../systems/installation.ts';
@@ -52,16 +52,21 @@ afterAll(async () => {
 });
 
 /** The snapshot, as often as it is opened; away while a test says so. */
-function newOrigin(): Origin & { away: boolean; opened: number; closed: number } {
+function newOrigin(): Origin & { away: boolean; failing: boolean; opened: number; closed: number } {
   const origin = {
-    ...{ snapshot, away: false, opened: 0, closed: 0 },
+    ...{ snapshot, away: false, failing: false, opened: 0, closed: 0 },
     async open() {
       if (origin.away) throw new HoldfastError('STORE_UNREACHABLE', 'the store is away');
       origin.opened++;
       const reader = await installation.home.reader(storeName('a'), repositoryName(VOLUME));
       const of = newestVisible(reader, VOLUME);
+      const view = createSnapshotView(reader, of);
+      const extent: SnapshotView['extent'] = async (index) => {
+        if (origin.failing) throw new HoldfastError('STORE_DENIED', 'the key was changed');
+        return view.extent(index);
+      };
       return {
-        ...{ reader, threads, snapshot: of, store: 'a', view: createSnapshotView(reader, of) },
+        ...{ reader, threads, snapshot: of, store: 'a', view: { ...view, extent } },
         [Symbol.asyncDispose]: async () => void origin.closed++,
       };
     },
@@ -207,6 +212,18 @@ test('with its store away it takes what needs none of it, and goes on when the s
   pass(1000);
   expect((await readExtent(volume, 5)).equals(imageExtent(5))).toBe(true);
   await volume.hydrate(never());
+});
+
+test('a store that failed is opened anew by whoever asks next', async () => {
+  const { open: openVolume } = newVolume();
+  const origin = newOrigin();
+  const volume = await openVolume(origin);
+  await readExtent(volume, 4);
+  origin.failing = true;
+  await expect(Promise.all([readExtent(volume, 7), readExtent(volume, 100)])).rejects.toMatchObject({ code: 'STORE_DENIED' });
+  origin.failing = false;
+  expect((await readExtent(volume, 7)).equals(imageExtent(7))).toBe(true);
+  expect([origin.opened, origin.closed]).toEqual([2, 1]);
 });
 
 test('what the store has lost fails alone: all the rest comes, and the end says what is lacking', async () => {

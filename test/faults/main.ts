@@ -3,8 +3,10 @@
  *
  *     npm run faults -- --seed S --runs M [--point NAME] [--store file|s3] [--trace] [--temporal]
  *
+ *     npm run faults -- volumes --minutes 10 [--seed S] [--runs N] [--seconds N] [--trace]
+ *
  * Run i plays the script of seed S + i. A failing run prints the one command that repeats it. `--temporal` plays the scenes with
- * the real server and worker processes instead, M times over. `--points` lists the names.
+ * the real server and worker processes instead, M times over. `--points` lists the names. `volumes`: served volumes, see volumes/campaign.ts.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,11 +18,17 @@ import { runCampaign, tableOf } from './campaign.ts';
 import { raiseCast } from './cast.ts';
 import { POINTS } from './points.ts';
 import { SCENES } from './scenes.ts';
+import { runVolumesCampaign } from './volumes/campaign.ts';
 
-const { values } = parseArgs({
+const RUNS_DEFAULT = 20;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     seed: { type: 'string', default: '1' },
-    runs: { type: 'string', default: '20' },
+    runs: { type: 'string' },
+    minutes: { type: 'string' },
+    seconds: { type: 'string' },
     point: { type: 'string' },
     store: { type: 'string' },
     trace: { type: 'boolean', default: false },
@@ -32,6 +40,18 @@ const { values } = parseArgs({
 if (values.points) {
   for (const { name } of POINTS) process.stdout.write(`${name}\n`);
   process.exit(0);
+}
+const runs = Number(values.runs ?? RUNS_DEFAULT);
+if (positionals[0] === 'volumes') {
+  const say = (line: string): void => void process.stdout.write(`${line}\n`);
+  const passed = await runVolumesCampaign({
+    seed: Number(values.seed),
+    seconds: Number(values.seconds ?? 60 * Number(values.minutes ?? 1)),
+    runs: Number(values.runs ?? Infinity),
+    say,
+    trace: values.trace ? say : () => undefined,
+  });
+  process.exit(passed ? 0 : 1);
 }
 const folder = mkdtempSync(path.join(tmpdir(), 'hf-faults-campaign-'));
 const finder = { environment: readStackEnvironment(), progress: stderrProgress };
@@ -52,7 +72,7 @@ async function playScenes(rounds: number): Promise<void> {
 
 async function playRuns(): Promise<void> {
   const report = await runCampaign({
-    ...{ seed: Number(values.seed), runs: Number(values.runs), folder, finder },
+    ...{ seed: Number(values.seed), runs, folder, finder },
     ...(values.point === undefined ? {} : { point: values.point }),
     ...(store === undefined ? {} : { store }),
     say: (line) => process.stderr.write(`${line}\n`),
@@ -63,7 +83,7 @@ async function playRuns(): Promise<void> {
 }
 
 try {
-  await (values.temporal ? playScenes(Number(values.runs)) : playRuns());
+  await (values.temporal ? playScenes(runs) : playRuns());
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -81,7 +81,7 @@ export interface VerifyJob {
 /** Units of one verification; each is an activity, and a history holds some 10,000 of them. */
 const UNITS_MAX = 8192;
 
-export const createLifecycleActivities = ({ home, threads }: ActivityParts) =>
+export const createLifecycleActivities = ({ home, host, threads }: ActivityParts) =>
   translated({
     async planDelete(input: DeleteInput): Promise<DeleteJob> {
       const { volume, store, snapshot, purge = false } = parseInput(deleteInput, 'deleteSnapshot', input);
@@ -128,6 +128,8 @@ export const createLifecycleActivities = ({ home, threads }: ActivityParts) =>
     },
 
     async beginRestore(job: RestoreJob): Promise<BegunRestore> {
+      const disk = await host.disks.servedFrom(job.target);
+      if (disk !== null) throw new HoldfastError('DISK_IN_USE', `${job.target} is served as ${disk.name}`, { disk: disk.name });
       const repository = await home.reader(job.store, job.repository);
       const { attempt } = activityInfo();
       return beginRestore(repository, { ...job, owner: ownerNow(), again: attempt > 1 });

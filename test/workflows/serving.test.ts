@@ -170,6 +170,7 @@ describeTemporal('served disks', () => {
     expect(next.extentsRead).toBeLessThanOrEqual(3);
     expect((await restored('gone', next.snapshot)).equals(expected)).toBe(true);
     expect(await stage.failure('hydrateDisk', { volume: 'gone', store: 'a', target })).toBe('DISK_EXISTS');
+    expect(await stage.failure('restoreVolume', { volume: 'gone', store: 'a', target, mode: 'overwrite' })).toBe('DISK_IN_USE');
     expect(await pinsOf('gone')).toBe(0);
   });
 });

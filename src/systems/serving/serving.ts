@@ -18,6 +18,7 @@ import { pinnedBy, pinSnapshot, unpin } from '../../engine/repository/pins.ts';
 import { findSnapshot, newestVisible } from '../../engine/repository/transfer-reader.ts';
 import { openFileSource } from '../../engine/transfer/file-source.ts';
 import type { DiskStatus } from '../../engine/volumes/disks/disk-control.ts';
+import type { DiskRecord } from '../../engine/volumes/disks/disk-record.ts';
 import type { Host } from '../../engine/volumes/host.ts';
 import { parseNbdUri } from '../../engine/volumes/nbd/uri.ts';
 
@@ -52,24 +53,32 @@ export interface BegunHydration extends AttachResult {
   readonly snapshot: SnapshotId;
 }
 
-/** `owner` names the pin: the same for all attempts. */
+/**
+ * `owner` names the pin: the same for all attempts. A disk that is filled from this snapshot already is gone on with, so that
+ * the job can be started again when Temporal was wiped.
+ */
 export async function beginHydration(home: Home, host: Host, plan: HydratePlan, owner: string): Promise<BegunHydration> {
   const { volume, store, repository: name, target } = plan;
+  const known = await host.disks.servedFrom(target);
+  if (known !== null) return goOnWith(host, plan, known);
   const repository = await home.reader(store, name);
   const pin = `hydrate.${owner}`;
-  const known = await host.disks.servedFrom(target);
-  if (known !== null && known.hydration?.pin !== pin)
-    throw new HoldfastError('DISK_EXISTS', `${target} is served as ${known.name}`, { disk: known.name, path: target });
   const chosen = plan.snapshot === null ? newestVisible(repository, volume) : findSnapshot(repository, volume, plan.snapshot);
   const snapshot = pinnedBy(repository, pin) ?? chosen;
   await pinSnapshot(repository, pin, snapshot.id, home.environment.nowMs() + PIN_MS_DEFAULT, `restored to ${target}`.slice(0, 200));
   try {
-    const status = known === null ? await serveFrom(host, plan, snapshot, pin) : await statusOf(host, known.name);
-    return { ...served(host, status), snapshot: snapshot.id };
+    return { ...served(host, await serveFrom(host, plan, snapshot, pin)), snapshot: snapshot.id };
   } catch (error) {
     if (!(error instanceof HoldfastError) || !error.retryable) await unpin(repository, pin);
     throw error;
   }
+}
+
+async function goOnWith(host: Host, plan: HydratePlan, { name, hydration }: DiskRecord): Promise<BegunHydration> {
+  const same =
+    hydration?.volume === plan.volume && hydration.store === plan.store && (plan.snapshot ?? hydration.snapshot) === hydration.snapshot;
+  if (!same) throw new HoldfastError('DISK_EXISTS', `${plan.target} is served as ${name}`, { disk: name, path: plan.target });
+  return { ...served(host, await statusOf(host, name)), snapshot: hydration.snapshot };
 }
 
 async function serveFrom(host: Host, plan: HydratePlan, snapshot: Snapshot, pin: string): Promise<DiskStatus> {

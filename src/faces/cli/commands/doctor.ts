@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { ERROR_KINDS, type ErrorCode, type HoldfastError } from '../../../domain/errors.ts';
 import { hostQueue, QUEUE, QUEUE_DATA } from '../../../domain/jobs.ts';
 import { GIB } from '../../../domain/limits.ts';
+import type { DiskStatus } from '../../../engine/volumes/disks/disk-control.ts';
 import type { CatalogState } from '../../../engine/catalog/catalog.ts';
 import { asHoldfastError } from '../render-error.ts';
 import { counted, formatBytes, formatDuration } from '../quantities.ts';
@@ -96,6 +97,33 @@ async function checkCache(session: Session): Promise<Check> {
   });
 }
 
+/** What this machine serves as disks, if it does. */
+async function checkDisks(session: Session): Promise<Check[]> {
+  const { diskFolderOf, openHost } = await import('../../../engine/volumes/host.ts');
+  const { folder, host } = await session.configuration();
+  const records = await diskFolderOf(folder).list();
+  if (records.length === 0) return [];
+  const { disks } = openHost(host, folder);
+  let served: readonly DiskStatus[];
+  try {
+    served = await disks.list();
+  } catch (error) {
+    return [faultOf('disks', asHoldfastError(error))];
+  }
+  const status = new Map(served.map((one) => [one.record.name, one]));
+  return records.map(({ name, path }) => {
+    const what = `disk ${name}`;
+    const one = status.get(name);
+    if (one === undefined)
+      return { what, state: 'fault', found: `${path} cannot be served; the log of the disk server says why`, code: 'SOURCE_UNREADABLE' };
+    const { hydration, connections, writersHeld } = one;
+    const trouble = hydration?.trouble ?? null;
+    if (trouble !== null) return warning(what, `does not get what it lacks: ${trouble.message}`);
+    if (writersHeld > 0) return warning(what, `its writers had to wait for a view ${writersHeld} times`);
+    return { what, state: 'ok', found: `${path}, ${counted(connections, 'client')}`, code: null };
+  });
+}
+
 async function examine(session: Session): Promise<readonly Check[]> {
   const checks: Check[] = [
     await look(
@@ -109,7 +137,7 @@ async function examine(session: Session): Promise<readonly Check[]> {
   });
   checks.push(configuration);
   if (configuration.state === 'fault') return checks;
-  checks.push(await checkCache(session));
+  checks.push(await checkCache(session), ...(await checkDisks(session)));
   let state: CatalogState | null = null;
   checks.push(
     await look('catalog', async () => {

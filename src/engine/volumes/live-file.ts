@@ -1,5 +1,5 @@
 /** The bytes of a volume as its server uses them, and where its files are. */
-import { mkdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { openBulk, type Bulk } from './hydration/bulk.ts';
 import type { OpenedOrigin } from './hydration/origin.ts';
@@ -38,6 +38,8 @@ export interface VolumePlace {
   readonly stateFolder: string;
 }
 
+const COPIES = '.copies';
+
 export function fileGround({ name, path: file, sizeBytes, stateFolder }: VolumePlace): VolumeGround {
   const stateOf = (kind: string): string => path.join(stateFolder, `${name}.${kind}`);
   return {
@@ -48,15 +50,13 @@ export function fileGround({ name, path: file, sizeBytes, stateFolder }: VolumeP
     },
     async openTracking() {
       await mkdir(stateFolder, { recursive: true, mode: 0o700 });
+      // Of a process that was killed before it could take their names away; no view has outlasted it.
+      for (const entry of await readdir(stateFolder))
+        if (entry.startsWith(`${name}.`) && entry.endsWith(COPIES)) await rm(path.join(stateFolder, entry), { force: true });
       return openRandomFile(stateOf('tracking'));
     },
     removeTracking: () => rm(stateOf('tracking'), { force: true }),
-    async createCopies(snapshot) {
-      const copies = stateOf(`${snapshot}.copies`);
-      // Of a process that was killed before it could take the name away.
-      await rm(copies, { force: true });
-      return VolumeFile.createUnnamed(copies, sizeBytes);
-    },
+    createCopies: (snapshot) => VolumeFile.createUnnamed(stateOf(`${snapshot}${COPIES}`), sizeBytes),
     hydrationState: statePlace(stateOf('hydration')),
     openBulk: (origin) => openBulk(origin, file),
   };

@@ -2,7 +2,7 @@
  * A served volume against a model: whatever is written, zeroed and trimmed while views are open, each view reads as the
  * volume did at its freeze, and what changed since is what the model says, after a restart, too.
  */
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, test } from '@jest/globals';
@@ -149,6 +149,16 @@ test('views read as their moment, and what changed is told, whatever goes on', a
     }),
     { numRuns: 60 },
   );
+});
+
+test('a name that a view left when its process was killed is gone when the volume is opened', async () => {
+  const { open, file } = newVolume();
+  const state = path.join(path.dirname(file), 'state');
+  await (await open()).stop();
+  writeFileSync(path.join(state, 'disk.s1.copies'), '');
+  await using volume = await open();
+  await (await volume.freeze('s1')).close();
+  expect(readdirSync(state)).toEqual(['disk.tracking']);
 });
 
 test('what changed is known after a clean stop, and exactly', async () => {

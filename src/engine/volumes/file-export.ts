@@ -15,14 +15,13 @@ export const BLOCK_SIZES: BlockSizes = { minimumBytes: 1, preferredBytes: 4096, 
 
 export async function openFileExport(path: string, options: FileExportOptions): Promise<FileExport> {
   const file = await VolumeFile.open(path, options.readOnly ? 'r' : 'r+');
-  const fastZero = await file.punches();
   /** A change, and its durability where that is asked for. */
   const then = (change: void | Promise<void>, fua: boolean): void | Promise<void> =>
     fua ? Promise.resolve(change).then(() => file.sync()) : change;
   return {
     ...options,
     multiConn: true,
-    fastZero,
+    fastZero: true,
     blockSizes: BLOCK_SIZES,
     contexts: () => [{ name: 'base:allocation', status: (offset, length) => file.allocation(offset, length) }],
     open: () => ({

@@ -14,7 +14,6 @@ import { dataRanges, punchHole } from '../../ground/libc/libc.ts';
 import { NbdError, type StatusRun } from './nbd/export.ts';
 import { ERRNO, STATE } from './nbd/protocol.ts';
 
-const PROBE_BYTES = 1024 * 1024;
 const ZEROS = Buffer.alloc(1024 * 1024);
 const sync = promisify(fdatasync);
 
@@ -80,16 +79,9 @@ export class VolumeFile implements AsyncDisposable {
   }
 
   /**
-   * Holes are worth asking for: where one cannot be made after all, that is known at once. An export's `fastZero`. Past the end of a
-   * file no bytes are changed by a hole, but its times are, so this is not for a volume that is known by its stamp. A device is
-   * asked when it matters.
+   * Zeros from here on without writing them; else ENOTSUP, at once, with nothing changed. So an export may say that it knows fast
+   * zeros without asking its file system first, which would change the file's times.
    */
-  async punches(): Promise<boolean> {
-    const stat = await this.#file.stat();
-    return !stat.isFile() || punchHole(this.#file.fd, Math.ceil((stat.size + 1) / PROBE_BYTES) * PROBE_BYTES, PROBE_BYTES);
-  }
-
-  /** Zeros from here on without writing them; else ENOTSUP, at once, with nothing changed. */
   zeroFast(offset: number, length: number, mayPunch: boolean): void {
     if (!mayPunch) throw new NbdError(ERRNO.ENOTSUP, 'zeros that must not be a hole are written out');
     if (!punchHole(this.#file.fd, offset, length)) throw new NbdError(ERRNO.ENOTSUP, 'no hole can be made here');

@@ -67,7 +67,7 @@ export interface Export {
   readonly readOnly: boolean;
   /** A flush on one connection covers what was answered on all of them. */
   readonly multiConn: boolean;
-  /** A zero that may punch costs no more than a request does. */
+  /** It tells zeros that cost no more than a request does from those that have to be written (`fast`). */
   readonly fastZero: boolean;
   readonly blockSizes: BlockSizes;
   /** As of now: contexts may come and go while a volume is served. */

@@ -1,8 +1,8 @@
 /**
  * Replies on their way out: gathered, and sent in one write when whoever gathers says so.
  *
- * Small ones share a page; a read is filled straight into the buffer that leaves. Buffers come from a pool and go back to
- * it once the socket has taken them. `pendingBytes` is what a client has not taken yet: who does not read is not served.
+ * Small ones share a page; a read is filled straight into the buffer that leaves. Buffers come from the server's pool and
+ * go back to it once the socket has taken them. `pendingBytes` is what a client has not taken yet: who does not read is not served.
  */
 import type { Writable } from 'node:stream';
 import { CHUNK, CHUNK_DONE, CHUNK_HEADER_BYTES, SIMPLE_REPLY_BYTES, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } from './protocol.ts';
@@ -10,11 +10,11 @@ import { CHUNK, CHUNK_DONE, CHUNK_HEADER_BYTES, SIMPLE_REPLY_BYTES, SIMPLE_REPLY
 const PAGE_BYTES = 64 * 1024;
 /** Room for the head of a reply whose data is of a power of two. */
 const HEAD_BYTES = 4096;
-/** Kept for use again by one connection: what a client with sixteen requests of a megabyte under way needs. */
-const POOLED_BYTES_MAX = 16 * 1024 * 1024;
+/** Kept for use again by all connections of a server: what sixteen requests of a megabyte under way need, twice. */
+const POOLED_BYTES_MAX = 32 * 1024 * 1024;
 
 /** Buffers by powers of two, each with room for a head. A new one costs its pages once more, and the collector's time. */
-class BufferPool {
+export class BufferPool {
   readonly #free = new Map<number, Buffer[]>();
   #freeBytes = 0;
 
@@ -27,7 +27,12 @@ class BufferPool {
   }
 
   give(buffer: Buffer): void {
-    if (this.#freeBytes + buffer.length > POOLED_BYTES_MAX) return;
+    if (buffer.length > POOLED_BYTES_MAX) return;
+    // What is kept is what is used now, and not what was once.
+    if (this.#freeBytes + buffer.length > POOLED_BYTES_MAX) {
+      this.#free.clear();
+      this.#freeBytes = 0;
+    }
     const free = this.#free.get(buffer.length) ?? [];
     this.#free.set(buffer.length, free);
     free.push(buffer);
@@ -42,14 +47,15 @@ export interface LaterReply {
 
 export class Replies {
   readonly #socket: Writable;
-  readonly #pool = new BufferPool();
+  readonly #pool: BufferPool;
   #page: { readonly buffer: Buffer; end: number };
   #ready: LaterReply[] = [];
   #pendingBytes = 0;
 
-  constructor(socket: Writable) {
+  constructor(socket: Writable, pool: BufferPool) {
     this.#socket = socket;
-    this.#page = { buffer: this.#pool.take(PAGE_BYTES), end: 0 };
+    this.#pool = pool;
+    this.#page = { buffer: pool.take(PAGE_BYTES), end: 0 };
   }
 
   get pendingBytes(): number {

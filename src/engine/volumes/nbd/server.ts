@@ -11,7 +11,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import { ByteQueue } from './byte-queue.ts';
 import type { Backend, Export } from './export.ts';
 import { greeting, Negotiation, type Agreed, type TlsPolicy } from './negotiation.ts';
-import { Replies } from './replies.ts';
+import { BufferPool, Replies } from './replies.ts';
 import { readInto, Slabs } from './slabs.ts';
 import type { Request } from './requests.ts';
 import type { NbdAddress } from './uri.ts';
@@ -49,10 +49,11 @@ const GRACE_MS = 2000;
 
 export async function serveNbd(at: NbdAddress, options: NbdServerOptions): Promise<NbdServer> {
   const connections = new Set<Connection>();
+  const pool = new BufferPool();
   let closing = false;
   const server = createServer({ noDelay: true, pauseOnConnect: true }, (socket) => {
     if (closing || connections.size >= (options.connectionsMax ?? CONNECTIONS_MAX)) return void socket.destroy();
-    const connection = new Connection(socket, options, () => closing);
+    const connection = new Connection(socket, { options, pool, isClosing: () => closing });
     connections.add(connection);
     void connection.ended.then(() => connections.delete(connection));
   });
@@ -101,10 +102,17 @@ const listen = (server: Server, at: NbdAddress): Promise<void> =>
     });
   });
 
+interface ConnectionPort {
+  readonly options: NbdServerOptions;
+  readonly pool: BufferPool;
+  readonly isClosing: () => boolean;
+}
+
 /** One client, from its greeting to its end. */
 class Connection {
   readonly ended: Promise<void>;
   readonly #options: NbdServerOptions;
+  readonly #pool: BufferPool;
   readonly #isClosing: () => boolean;
   readonly #input = new ByteQueue();
   readonly #slabs = new Slabs(this.#input);
@@ -115,8 +123,9 @@ class Connection {
   #why = 'the client has gone';
   #finish: () => void = () => undefined;
 
-  constructor(accepted: Socket, options: NbdServerOptions, isClosing: () => boolean) {
+  constructor(accepted: Socket, { options, pool, isClosing }: ConnectionPort) {
     this.#options = options;
+    this.#pool = pool;
     this.#isClosing = isClosing;
     const reading = readInto(accepted, this.#slabs, () => this.#advance());
     this.#socket = reading ?? accepted;
@@ -196,7 +205,7 @@ class Connection {
     if (this.#socket.destroyed) return await backend.close();
     const transmission = new Transmission({
       ...{ agreed, backend, input: this.#input, isClosing: this.#isClosing, keep: (payload) => this.#slabs.keep(payload) },
-      replies: new Replies(this.#socket),
+      replies: new Replies(this.#socket, this.#pool),
       limits: this.#options.limits ?? LIMITS_DEFAULT,
       hold: (held) => void (held ? this.#socket.pause() : this.#socket.resume()),
       onFailure: (error: unknown, { command, offset }: Request) =>

@@ -1,6 +1,6 @@
 /**
  * The bench of instant restore, to bench/results/hydration.json: how fast a volume hydrates beside a plain restore of the same
- * snapshot, which take turns; and when one of 1 TiB answers its first read, from nothing open at all.
+ * snapshot, which take turns; and when one of 1 TiB answers its first read, whose repository nobody has open.
  *
  * 2 GiB of rows, half-compressible; 1 TiB with 1 GiB of data spread over it. Local folders, encryption on, page cache warm.
  */
@@ -80,7 +80,6 @@ const originOf = (home: Home, name: string, snapshot: string, threads: Threads):
 
 /** Over a file that holds nothing yet. */
 async function openVolume(folder: string, sizeBytes: number, origin: Origin): Promise<ServedVolume> {
-  rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder);
   const file = path.join(folder, 'disk.img');
   const fd = openSync(file, 'w');
@@ -101,8 +100,6 @@ async function plainRestore(home: Home, name: string, target: string, threads: T
   const reader = await readerOf(home, name);
   const snapshot = newestVisible(reader, volumeName(name));
   const { sizeBytes, extentBytes } = snapshot;
-  rmSync(target, { force: true });
-  settleDisk();
   const begun = performance.now();
   await using opened = await openRestoreTarget(target, { sizeBytes, existing: 'refuse' });
   for (let subtree = 0; subtree < subtreeCount(sizeBytes, extentBytes); subtree++)
@@ -115,7 +112,6 @@ async function plainRestore(home: Home, name: string, target: string, threads: T
 }
 
 async function hydration(folder: string, sizeBytes: number, origin: Origin): Promise<number> {
-  settleDisk();
   const begun = performance.now();
   await using volume = await openVolume(folder, sizeBytes, origin);
   await volume.hydrate(new AbortController().signal);
@@ -128,14 +124,24 @@ async function speed(work: string, image: string, rounds: number, threads: Threa
   const snapshot = await captureDirectly({ home }, 'rows', STORE, threads);
   const restores: number[] = [];
   const hydrations: number[] = [];
+  const [plain, volume] = [path.join(work, 'plain.img'), path.join(work, 'volume')];
+  /** Each finds the memory that the other has left: the first to fill new memory of a virtual machine pays for it. */
+  const drop = (): void => {
+    for (const one of [plain, volume]) rmSync(one, { recursive: true, force: true });
+    settleDisk();
+  };
   for (let i = 0; i < rounds; i++) {
-    const restored = async (): Promise<number> => restores.push(await plainRestore(home, 'rows', path.join(work, 'plain.img'), threads));
+    const restored = async (): Promise<number> => restores.push(await plainRestore(home, 'rows', plain, threads));
     const hydrated = async (): Promise<number> =>
-      hydrations.push(await hydration(path.join(work, 'volume'), statSync(image).size, originOf(home, 'rows', snapshot, threads)));
+      hydrations.push(await hydration(volume, statSync(image).size, originOf(home, 'rows', snapshot, threads)));
     // In turns, for what the machine does besides changes meanwhile.
-    for (const one of i % 2 === 0 ? [restored, hydrated] : [hydrated, restored]) await one();
+    for (const one of i % 2 === 0 ? [restored, hydrated] : [hydrated, restored]) {
+      drop();
+      await one();
+    }
     process.stderr.write(`restore ${round(restores.at(-1) ?? 0)} s, hydration ${round(hydrations.at(-1) ?? 0)} s\n`);
   }
+  drop();
   return {
     restoreSeconds: round(median(restores)),
     hydrationSeconds: round(median(hydrations)),
@@ -156,11 +162,14 @@ async function firstReads(work: string, threads: Threads) {
   // As after a start: no repository open, no cache.
   const begun = performance.now();
   await using home = await openBenchHome(work, 'cold-cache');
+  const homeSeconds = secondsSince(begun);
+  const opening = performance.now();
   await using volume = await openVolume(path.join(work, 'volume'), TIB, originOf(home, name, snapshot, threads));
+  const openSeconds = secondsSince(opening);
   const backend = await volume.asExport().open();
   const block = Buffer.alloc(4096);
   await backend.read(block, SPREAD.everyBytes / 2);
-  const firstSeconds = secondsSince(begun);
+  const firstSeconds = secondsSince(opening);
   const touches: number[] = [];
   const pieces = TIB / SPREAD.everyBytes;
   for (let i = 0; i < FIRST_TOUCHES; i++) {
@@ -172,6 +181,11 @@ async function firstReads(work: string, threads: Threads) {
   const rest = performance.now();
   await volume.hydrate(new AbortController().signal);
   return {
+    /** Of a process that has just started: its catalog. */
+    homeSeconds: round(homeSeconds),
+    /** From a file of zeros to the volume's being served. */
+    openSeconds: round(openSeconds),
+    /** From a file of zeros to the first answer: with the repository's log and the map on the way. */
     firstReadSeconds: round(firstSeconds),
     firstTouchP50Ms: round(at(touches, 0.5)),
     firstTouchP99Ms: round(at(touches, 0.99)),

@@ -51,6 +51,7 @@ export class Replies {
   #page: { readonly buffer: Buffer; end: number };
   #ready: LaterReply[] = [];
   #pendingBytes = 0;
+  #unsentBytes = 0;
 
   constructor(socket: Writable, pool: BufferPool) {
     this.#socket = socket;
@@ -58,8 +59,14 @@ export class Replies {
     this.#page = { buffer: pool.take(PAGE_BYTES), end: 0 };
   }
 
+  /** Of replies that were begun and that the client has not taken. */
   get pendingBytes(): number {
     return this.#pendingBytes;
+  }
+
+  /** Of those, what is ready to be taken. */
+  get unsentBytes(): number {
+    return this.#unsentBytes;
   }
 
   /** Room for a reply of so many bytes, which the caller fills before it does anything else. */
@@ -72,6 +79,7 @@ export class Replies {
     const at = this.#page.end;
     this.#page.end += bytes;
     this.#pendingBytes += bytes;
+    this.#unsentBytes += bytes;
     return this.#page.buffer.subarray(at, at + bytes);
   }
 
@@ -79,6 +87,7 @@ export class Replies {
   release(reserved: Buffer): void {
     this.#page.end -= reserved.length;
     this.#pendingBytes -= reserved.length;
+    this.#unsentBytes -= reserved.length;
   }
 
   /** A buffer for a reply that is filled later, while others leave; it ends in `add` or `drop`. */
@@ -88,6 +97,7 @@ export class Replies {
   }
 
   add(reply: LaterReply): void {
+    this.#unsentBytes += reply.end;
     this.#ready.push(reply);
   }
 
@@ -124,6 +134,7 @@ export class Replies {
     for (const { buffer, end } of going)
       this.#socket.write(buffer.subarray(0, end), () => {
         this.#pendingBytes -= end;
+        this.#unsentBytes -= end;
         this.#pool.give(buffer);
         if (buffer === going.at(-1)?.buffer) sent();
       });

@@ -24,6 +24,8 @@ export interface TransmissionLimits {
 
 export const LIMITS_DEFAULT: TransmissionLimits = { requestsMax: 256, pendingBytesMax: 64 * 1024 * 1024 };
 
+/** What is served ahead of the client's taking it: more than a socket holds, and little enough to be in the processor's cache still. */
+const UNSENT_BYTES_MAX = 1024 * 1024;
 /** Runs in one block status reply. */
 const RUNS_MAX = 4096;
 /** Shorter reads are not worth a look at whether they are zeros. */
@@ -99,7 +101,10 @@ export class Transmission {
   #isFull(): boolean {
     const { limits, replies } = this.#port;
     return (
-      this.#waiting >= limits.requestsMax || this.#waitingBytes >= limits.pendingBytesMax || replies.pendingBytes >= limits.pendingBytesMax
+      this.#waiting >= limits.requestsMax ||
+      this.#waitingBytes >= limits.pendingBytesMax ||
+      replies.pendingBytes >= limits.pendingBytesMax ||
+      replies.unsentBytes >= UNSENT_BYTES_MAX
     );
   }
 

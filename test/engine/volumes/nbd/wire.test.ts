@@ -1,4 +1,7 @@
 /** The server before clients that do wrong: garbage, wrong bounds, stalls, floods. Each costs its own connection at the most. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { ByteQueue } from '../../../../src/engine/volumes/nbd/byte-queue.ts';
@@ -168,20 +171,20 @@ test('a client that takes no replies is not read on; what is held for it is boun
       return true;
     },
   });
-  await using server = await serveNbd(
-    { host: '127.0.0.1', port: 0 },
-    { exports: () => [huge], limits: { requestsMax: 16, pendingBytesMax: 4 * MIB } },
-  );
+  const folder = mkdtempSync(path.join(tmpdir(), 'hf-nbd-wire-'));
+  // A Unix socket: what its kernel holds is little, and known.
+  await using server = await serveNbd({ path: path.join(folder, 's') }, { exports: () => [huge] });
   using client = await rawClient(server.address);
   client.socket.write(Buffer.concat([clientFlags(3), go('disk')]));
   await client.until(GREETING_BYTES + GO_REPLY_BYTES);
   client.socket.pause();
   for (let i = 0; i < 200; i++) client.socket.write(request(COMMAND.READ, BigInt(i), 0, MIB));
   await new Promise((resolve) => setTimeout(resolve, 300));
-  // Four megabytes held, and what the kernel's buffers have taken.
-  expect(reads).toBeLessThan(40);
+  // What is ready ahead of it, and what it had taken before it paused.
+  expect(reads).toBeLessThan(4);
   client.socket.resume();
   expect(await client.until(GREETING_BYTES + GO_REPLY_BYTES + 200 * (MIB + SIMPLE))).toBe(true);
+  rmSync(folder, { recursive: true });
 });
 
 test('requests that wait are bounded, and all are answered when they can be', async () => {

@@ -6,13 +6,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync, openSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
 import { repositoryName, storeName, volumeName } from '../src/domain/ids.ts';
-import { QUEUE, type JobInputs, type JobKind, type JobResults } from '../src/domain/jobs.ts';
+import { QUEUE, STATUS_QUERY, type JobInputs, type JobKind, type JobResults, type JobStatus } from '../src/domain/jobs.ts';
 import { WORKER_FLAGS } from '../src/faces/cli/worker-entry.ts';
 import { openHome, type Home } from '../src/engine/catalog/home.ts';
 import { initialiseFileStore } from '../src/ground/stores/file-root.ts';
@@ -41,6 +41,10 @@ export interface Installation extends AsyncDisposable {
   nodePeakMib(): number;
   /** A new node process, so that its peak begins anew. */
   restartNode(): Promise<void>;
+  /** A disk server, and its peak resident memory in MiB. */
+  startDisks(): Promise<{ peakMib(): number }>;
+  /** What a job serves, as soon as it does. */
+  served<Kind extends JobKind>(kind: Kind, input: JobInputs[Kind]): Promise<{ readonly uri: string; ended(): Promise<JobResults[Kind]> }>;
 }
 
 const HOST = 'bench';
@@ -128,8 +132,23 @@ export async function openInstallation(folder: string): Promise<Installation> {
     async start(kind, input) {
       await client.workflow.start(kind, { workflowId: jobId(kind), taskQueue: QUEUE, args: [input] });
     },
-    nodePeakMib: () =>
-      Math.round(Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${childOf(host.pid ?? 0)}/status`, 'utf8'))?.[1] ?? 0) / 1024),
+    nodePeakMib: () => peakMibOf(host),
+    async startDisks() {
+      const disks = spawnWorker('disks');
+      stack.defer(() => end(disks));
+      for (const socket = path.join(folder, 'disks', 'control.sock'); !existsSync(socket);) await sleep(50);
+      return { peakMib: () => peakMibOf(disks) };
+    },
+    async served(kind, input) {
+      const handle = await client.workflow.start(kind, { workflowId: jobId(kind), taskQueue: QUEUE, args: [input] });
+      for (;;) {
+        const { uris } = await handle.query<JobStatus>(STATUS_QUERY);
+        const [uri] = uris;
+        // What a workflow returns is what jobs.ts says of its kind.
+        if (uri !== undefined) return { uri, ended: () => handle.result() as never };
+        await sleep(10);
+      }
+    },
     async restartNode() {
       await end(host);
       host = spawnWorker('node');
@@ -140,6 +159,9 @@ export async function openInstallation(folder: string): Promise<Installation> {
   await sleep(6000);
   return installation;
 }
+
+const peakMibOf = (child: ChildProcess): number =>
+  Math.round(Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${childOf(child.pid ?? 0)}/status`, 'utf8'))?.[1] ?? 0) / 1024);
 
 /** The worker behind npm's launcher: the process itself where `node` is a binary. */
 function childOf(pid: number): number {

@@ -27,9 +27,15 @@ export interface PauseFigures {
 
 export interface CaptureFigures {
   readonly quietIops: number;
-  readonly besideIops: number;
-  /** Of the load's operations that captures take, back to back: 0.2 is the target. */
-  readonly cost: number;
+  /** Shares of the load's operations that it loses; 0.2 is the target for a capture. */
+  readonly cost: {
+    /** To captures back to back, each as fast as it can read. */
+    readonly captures: number;
+    /** To the copies for one view alone, which nobody reads. */
+    readonly copies: number;
+    /** To the same reading, of the volume itself: no copies. */
+    readonly reading: number;
+  };
   readonly readMibPerSecond: number;
 }
 
@@ -76,19 +82,31 @@ async function readWhole(socket: string, name: string): Promise<number> {
   return client.sizeBytes;
 }
 
-export async function measureCapture(server: RunningServer, seconds: number, folder: string): Promise<CaptureFigures> {
-  const quietIops = await fio(server.uri, LOAD, seconds, folder);
+/** The load's operations a second while something goes on beside it, again and again until it is over. */
+async function iopsBeside(server: RunningServer, seconds: number, folder: string, once: (i: number) => Promise<void>): Promise<number> {
   let over = false;
-  let [readBytes, readMs] = [0, 0];
   const load = fio(server.uri, LOAD, seconds, folder).finally(() => (over = true));
-  for (let i = 0; !over; i++) {
+  for (let i = 0; !over; i++) await once(i);
+  return load;
+}
+
+export async function measureCapture(server: RunningServer, seconds: number, folder: string): Promise<CaptureFigures> {
+  const { socket } = server;
+  const quietIops = await fio(server.uri, LOAD, seconds, folder);
+  const costOf = async (once: (i: number) => Promise<void>): Promise<number> =>
+    1 - (await iopsBeside(server, seconds, folder, once)) / quietIops;
+  let [readBytes, readMs] = [0, 0];
+  const captures = await costOf(async (i) => {
     const snapshot = `capture-${i}`;
     await server.order({ kind: 'freeze', snapshot });
     const began = performance.now();
-    readBytes += await readWhole(server.socket, `disk@${snapshot}`);
+    readBytes += await readWhole(socket, `disk@${snapshot}`);
     readMs += performance.now() - began;
     await server.order({ kind: 'close', snapshot });
-  }
-  const besideIops = await load;
-  return { quietIops, besideIops, cost: 1 - besideIops / quietIops, readMibPerSecond: readBytes / 2 ** 20 / (readMs / 1000) };
+  });
+  await server.order({ kind: 'freeze', snapshot: 'unread' });
+  const copies = await costOf(() => sleep(WINDOW_MS));
+  await server.order({ kind: 'close', snapshot: 'unread' });
+  const reading = await costOf(async () => void (await readWhole(socket, 'disk')));
+  return { quietIops, cost: { captures, copies, reading }, readMibPerSecond: readBytes / 2 ** 20 / (readMs / 1000) };
 }

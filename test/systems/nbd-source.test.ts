@@ -11,6 +11,8 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { newSnapshotId, repositoryName, storeName, volumeName } from '../../src/domain/ids.ts';
 import { ServedVolume } from '../../src/engine/volumes/served-volume.ts';
+import type { NbdClient } from '../../src/engine/volumes/nbd/client.ts';
+import { markedRanges, nbdSource } from '../../src/engine/volumes/nbd-source.ts';
 import { serveNbd } from '../../src/engine/volumes/nbd/server.ts';
 import { newestVisible } from '../../src/engine/repository/transfer-reader.ts';
 import { Threads } from '../../src/ground/threads/threads.ts';
@@ -165,4 +167,15 @@ test.each([
   await using served = await serveFile(SIZE, { readOnly });
   await readFrom(served.uri());
   expect((await capture()).stable).toEqual([readOnly]);
+});
+
+test('a server that goes while it is asked leaves a source that cannot be read, whatever it was asked', async () => {
+  const gone = () => Promise.reject(new Error('read ECONNRESET'));
+  const client: NbdClient = {
+    ...{ sizeBytes: SIZE, readOnly: true, contexts: ['base:allocation'], read: gone, write: gone, flush: gone, status: gone },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+  const stretch = { offset: 0, length: SIZE };
+  await expect(nbdSource(client, EXTENT, stretch)).rejects.toMatchObject({ code: 'SOURCE_UNREADABLE' });
+  await expect(markedRanges(client, 'base:allocation', stretch)).rejects.toMatchObject({ code: 'SOURCE_UNREADABLE' });
 });

@@ -97,13 +97,17 @@ export async function markedRanges(client: NbdClient, context: string, { offset,
   if (!client.contexts.includes(context)) return null;
   const ranges: DataRange[] = [];
   const end = Math.min(offset + length, client.sizeBytes);
-  for (let at = offset; at < end;)
-    for (const run of await client.status(context, at, end - at)) {
+  for (let at = offset; at < end;) {
+    const runs = await client.status(context, at, end - at).catch((cause: unknown) => {
+      throw unreadable('the NBD export does not say what has changed', cause);
+    });
+    for (const run of runs) {
       const last = ranges.at(-1);
       const goesOn = last !== undefined && last.offset + last.length === at;
       if ((run.flags & MARKED) !== 0 && goesOn) ranges[ranges.length - 1] = { offset: last.offset, length: last.length + run.length };
       else if ((run.flags & MARKED) !== 0) ranges.push({ offset: at, length: run.length });
       at += run.length;
     }
+  }
   return ranges;
 }

@@ -56,8 +56,8 @@ const HISTORY_MAX = 4;
 /** Ends of a capture that has lost its server or its store. */
 const OF_THE_SERVER = new Set(['SOURCE_UNREADABLE', 'DISKS_NOT_SERVED', 'SOURCE_CHANGED']);
 const OF_THE_STORE = new Set(['STORE_UNREACHABLE', 'OBJECT_MISSING']);
-/** The claim of a capturer that was killed lies there until its successor's. */
-const OF_A_KILL = new Set(['CLAIM_LOST', 'PARENT_MOVED', 'CONTENTION']);
+/** A capturer that was killed after it had let its moment go leaves its successor another one. */
+const OF_A_KILL = new Set(['SOURCE_CHANGED']);
 
 export class Captures implements AsyncDisposable {
   readonly #world: World;
@@ -206,7 +206,7 @@ export class Captures implements AsyncDisposable {
     attempted.moment ??= line;
     if (moment?.stamp === '') attempted.moment = { ...line, identity: moment.identity };
     const { identity } = attempted.moment ?? line;
-    return { kind: identity === line.identity ? 'go' : 'give up' };
+    return { kind: identity === line.identity || attempted.committed.size === STORES.length ? 'go' : 'give up' };
   }
 
   #demandReason(

@@ -82,13 +82,15 @@ async function begin({ world, dice, number, volume }: RestoreOptions, { snapshot
 async function harass({ world, dice }: RestoreOptions, { store }: Committed): Promise<void> {
   await dice.pause(0, 250);
   const roll = dice.below(10);
-  if (roll < 4) await world.restart({ killAfterMs: 0, awayMs: dice.between(0, 100), killAgainMs: null });
-  else if (roll < 7) await world.whileAway(store, () => dice.pause(500, 3000));
-  else if (roll < 9)
-    await world.whileAway(store, async () => {
-      await world.restart({ killAfterMs: dice.pick([0, 0, 50]), awayMs: 0, killAgainMs: dice.chance(0.3) ? dice.between(0, 900) : null });
-      await dice.pause(0, 2000);
-    });
+  if (roll === 0) return;
+  if (roll < 3) return world.restart({ killAfterMs: 0, awayMs: dice.between(0, 100), killAgainMs: null });
+  if (roll < 5) return world.whileAway(store, () => dice.pause(500, 3000));
+  await world.whileAway(store, async () => {
+    // Late: it is captured into the other store before that, as far as what was written to it has changed.
+    await (roll < 7 ? dice.pause(0, 200) : dice.pause(1000, 3000));
+    await world.restart({ killAfterMs: dice.pick([0, 0, 50]), awayMs: 0, killAgainMs: dice.chance(0.3) ? dice.between(0, 900) : null });
+    await dice.pause(0, 2000);
+  });
 }
 
 /** Waits until it has all of its snapshot itself. */

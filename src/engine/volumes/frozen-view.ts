@@ -1,10 +1,10 @@
 /**
  * A frozen view: a volume as it was at one moment, read while writes go on.
  *
- *     write to an extent ──▶ preserved? ──no──▶ copy what it holds into the preserve file ──▶ write
+ *     write              ──▶ preserved? ──no──▶ copy what is there into the preserve file ──▶ write
  *     read of the view   ──▶ preserved? ──yes─▶ preserve file, else the volume; and looked at again after a wait
  *
- * A copy is made in the same turn of the event loop as the write that needs it, so that nobody sees one without the other.
+ * What is kept is kept in granules smaller than an extent, for most writes are small and each waits for its copy. A copy is made in the same turn of the event loop as the write that needs it, so that nobody sees one without the other.
  * What was preserved is bounded: at the bound writers wait until the view is closed, and that is counted. A view whose copies
  * cannot be kept (a full disk) breaks, and reads of it fail; the volume's own writes go on.
  *
@@ -39,6 +39,11 @@ export interface FrozenViewOptions {
   readonly onGivenUp: () => void;
 }
 
+/** Unit of copies, at the most: a bit each, 8 MiB of them a TiB. It divides every extent size, or is one. */
+export const GRANULE_BYTES = 16 * 1024;
+/** Copied at once, where a write is large. */
+const COPY_BYTES_MAX = 256 * 1024;
+
 type Ended = 'closed' | 'broken' | 'given up';
 
 const WHY: Readonly<Record<Ended, readonly [errno: Errno, why: string]>> = {
@@ -51,6 +56,8 @@ export class FrozenView {
   readonly #live: LiveFile;
   readonly #copies: LiveFile;
   readonly #options: FrozenViewOptions;
+  readonly #granuleBytes: number;
+  /** Granules that the view has for itself. */
   readonly #preserved: ExtentSet;
   readonly #buffer: Buffer;
   readonly #held = new Set<() => void>();
@@ -66,8 +73,9 @@ export class FrozenView {
     this.#live = live;
     this.#copies = copies;
     this.#options = options;
-    this.#preserved = new ExtentSet(Math.ceil(options.sizeBytes / options.extentBytes));
-    this.#buffer = Buffer.alloc(options.extentBytes);
+    this.#granuleBytes = Math.min(GRANULE_BYTES, options.extentBytes);
+    this.#preserved = new ExtentSet(Math.ceil(options.sizeBytes / this.#granuleBytes));
+    this.#buffer = Buffer.alloc(COPY_BYTES_MAX);
     this.#unreadSinceMs = options.clock.nowMs();
   }
 
@@ -80,43 +88,76 @@ export class FrozenView {
     return this.#ended === null;
   }
 
-  /** Whether a write to an extent needs a copy of what it holds. */
+  /** Whether a write to an extent may need a copy of some of what it holds. */
   needs(extent: number): boolean {
-    return this.#ended === null && !this.#preserved.has(extent);
+    const granules = this.#options.extentBytes / this.#granuleBytes;
+    return this.#ended === null && !this.#preserved.hasRange(extent * granules, Math.min((extent + 1) * granules, this.#preserved.count));
   }
 
-  /** Keeps what extents [from, to) hold. Null: kept, write now. A promise: ask again when it resolves. */
-  preserve(from: number, to: number): Promise<void> | null {
-    for (let extent = from; extent < to; extent++) {
-      if (!this.needs(extent)) continue;
-      const { at, length } = this.#placeOf(extent);
+  /** Keeps what a range holds. Null: kept, write now. A promise: ask again when it resolves. */
+  preserve(offset: number, length: number): Promise<void> | null {
+    const end = Math.ceil((offset + length) / this.#granuleBytes);
+    for (let from = Math.floor(offset / this.#granuleBytes); from < end && this.#ended === null;) {
+      const to = this.#sameUntil(from, end, (granule) => this.#preserved.has(granule));
       try {
-        if (!this.#live.readsZero(at, length)) {
-          if (this.#preservedBytes + length > this.#options.preserveBytesMax) return this.#hold();
-          const bytes = this.#buffer.subarray(0, length);
-          this.#live.readNow(bytes, at);
-          this.#copies.write([bytes], at);
-          this.#preservedBytes += length;
-        }
-        this.#preserved.add(extent);
+        if (!this.#preserved.has(from) && !this.#keep(from, to)) return this.#hold();
       } catch {
         // Why is not known better than that; it is the view's harm, and its readers are told.
         this.breakOff();
-        return null;
       }
+      from = to;
     }
     return null;
+  }
+
+  /** Where something ends that holds of granule `from` and its neighbours. */
+  #sameUntil(from: number, end: number, holds: (granule: number) => boolean): number {
+    const first = holds(from);
+    let to = from + 1;
+    while (to < end && holds(to) === first) to++;
+    return to;
+  }
+
+  /** Copies granules, and leaves holes as they are, for whoever reads the view passes over them. False: it may keep no more. */
+  #keep(from: number, to: number): boolean {
+    if (this.#isZero(from, to)) {
+      this.#preserved.addRange(from, to);
+      return true;
+    }
+    const step = COPY_BYTES_MAX / this.#granuleBytes;
+    for (let at = from; at < to;) {
+      const zero = this.#isZero(at, at + 1);
+      const until = this.#sameUntil(at, Math.min(to, at + step), (granule) => this.#isZero(granule, granule + 1));
+      if (!zero && !this.#copy(at, until)) return false;
+      this.#preserved.addRange(at, until);
+      at = until;
+    }
+    return true;
+  }
+
+  #copy(from: number, to: number): boolean {
+    const { at, length } = this.#placeOf(from, to);
+    if (this.#preservedBytes + length > this.#options.preserveBytesMax) return false;
+    const bytes = this.#buffer.subarray(0, length);
+    this.#live.readNow(bytes, at);
+    this.#copies.write([bytes], at);
+    this.#preservedBytes += length;
+    return true;
+  }
+
+  #isZero(from: number, to: number): boolean {
+    const { at, length } = this.#placeOf(from, to);
+    return this.#live.readsZero(at, length);
+  }
+
+  #placeOf(from: number, to: number): { readonly at: number; readonly length: number } {
+    const at = from * this.#granuleBytes;
+    return { at, length: Math.min(to * this.#granuleBytes, this.#options.sizeBytes) - at };
   }
 
   /** What it should have kept cannot be had. */
   breakOff(): void {
     this.#end('broken');
-  }
-
-  #placeOf(extent: number): { readonly at: number; readonly length: number } {
-    const { sizeBytes, extentBytes } = this.#options;
-    const at = extent * extentBytes;
-    return { at, length: Math.min(extentBytes, sizeBytes - at) };
   }
 
   async #hold(): Promise<void> {
@@ -224,7 +265,7 @@ export class FrozenView {
 
   /** A range by where its bytes are. */
   *#pieces(offset: number, length: number): Generator<{ readonly file: LiveFile; readonly at: number; readonly length: number }> {
-    for (const { at, length: n, inside } of this.#preserved.pieces(offset, length, this.#options.extentBytes))
+    for (const { at, length: n, inside } of this.#preserved.pieces(offset, length, this.#granuleBytes))
       yield { file: inside ? this.#copies : this.#live, at, length: n };
   }
 

@@ -9,7 +9,10 @@ import type { StatusRun } from './nbd/export.ts';
 import { openRandomFile, type OpenRandomFile } from './tracking/random-file.ts';
 import { VolumeFile } from './volume-file.ts';
 
-type FileOperations = Pick<VolumeFile, 'readCached' | 'read' | 'readNow' | 'write' | 'zero' | 'trim' | 'sync' | 'readsZero' | 'stamp'>;
+type FileOperations = Pick<
+  VolumeFile,
+  'readCached' | 'read' | 'readNow' | 'write' | 'zero' | 'zeroFast' | 'trim' | 'sync' | 'readsZero' | 'stamp'
+>;
 
 /** A VolumeFile, or what stands for one: over a snapshot that has not been fetched whole, or on a disk that a test lets die. */
 export interface LiveFile extends FileOperations, AsyncDisposable {

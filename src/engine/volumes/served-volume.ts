@@ -111,7 +111,7 @@ export class ServedVolume implements AsyncDisposable {
   asExport(): Export {
     const { name, sizeBytes } = this.#options;
     return {
-      ...{ name, sizeBytes, description: 'a served volume', readOnly: false, multiConn: true, fastZero: false, blockSizes: BLOCK_SIZES },
+      ...{ name, sizeBytes, description: 'a served volume', readOnly: false, multiConn: true, fastZero: true, blockSizes: BLOCK_SIZES },
       contexts: () => [
         { name: 'base:allocation', status: (offset, length) => this.#parts.file.allocation(offset, length) },
         ...this.#moments.changedContexts(null),
@@ -205,9 +205,11 @@ export class ServedVolume implements AsyncDisposable {
           inSteps(offset, length, (at, n) => this.#change(at, n, () => file.trim(at, n))),
           fua,
         ),
-      zero: (offset, length, { fua, mayPunch }) =>
+      zero: (offset, length, { fua, mayPunch, fast }) =>
         then(
-          inSteps(offset, length, (at, n) => this.#change(at, n, () => file.zero(at, n, mayPunch))),
+          inSteps(offset, length, (at, n) =>
+            this.#change(at, n, () => (fast ? file.zeroFast(at, n, mayPunch) : file.zero(at, n, mayPunch))),
+          ),
           fua,
         ),
     };
@@ -241,7 +243,7 @@ export class ServedVolume implements AsyncDisposable {
     const inTheWay = cold?.extents.mayChange(offset, length) ?? null;
     if (inTheWay !== null) return inTheWay;
     for (const view of this.#moments.views.values()) {
-      const held = cold?.bringFor(view, from, to) ?? view.preserve(from, to);
+      const held = cold?.bringFor(view, from, to) ?? view.preserve(offset, length);
       if (held !== null) return held;
     }
     return this.#parts.tracker.touch(from, to);

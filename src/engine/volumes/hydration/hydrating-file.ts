@@ -201,6 +201,11 @@ export class HydratingFile implements LiveFile {
     this.#changed(offset, length);
   }
 
+  zeroFast(offset: number, length: number, mayPunch: boolean): void {
+    this.#options.file.zeroFast(offset, length, mayPunch);
+    this.#changed(offset, length);
+  }
+
   trim(offset: number, length: number): void {
     // What lies in the place of a cold extent was never the volume's.
     if (this.#isLocal(offset, length)) this.#options.file.trim(offset, length);

@@ -146,6 +146,7 @@ export class DyingDisk {
       },
       write: (parts, offset) => this.#write(name, Buffer.concat(parts), offset),
       zero: (offset, length) => this.#write(name, Buffer.alloc(length), offset),
+      zeroFast: (offset, length) => this.#write(name, Buffer.alloc(length), offset),
       trim: (offset, length) => this.#write(name, Buffer.alloc(length), offset),
       sync: () => this.#sync(name),
       readsZero: isZero,

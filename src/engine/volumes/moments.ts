@@ -94,13 +94,18 @@ export class Moments {
     this.#momentOf.set(snapshot, moment);
   }
 
-  /** From this turn on the view is the volume of now. Resolves when that is known for good. */
+  /**
+   * From this turn on the view is the volume of now. Resolves when that is known for good, and what the view holds is durable in the
+   * volume: a crash that took some of it back would be a change that no write has told of, since a snapshot that may have it.
+   */
   async begin(snapshot: string, view: FrozenView): Promise<void> {
-    const { tracker, clock, counts, volume } = this.#port;
+    const { file, tracker, clock, counts, volume } = this.#port;
     const begunMs = clock.nowMs();
     this.#views.set(snapshot, view);
-    await tracker.freeze(snapshot);
-    counts.tell({ kind: 'frozen', volume: volume.name, snapshot, pauseMs: clock.nowMs() - begunMs });
+    const known = tracker
+      .freeze(snapshot)
+      .then(() => counts.tell({ kind: 'frozen', volume: volume.name, snapshot, pauseMs: clock.nowMs() - begunMs }));
+    await Promise.all([known, file.sync()]);
   }
 
   asFreeze(snapshot: string, view: FrozenView, close: () => Promise<void>): Freeze {

@@ -284,3 +284,18 @@ test('a volume that lacks something is not served as if it lacked nothing, nor b
   volume = await other.open(newOrigin());
   expect(volume.figures().hydration?.localExtents).toBe(0);
 });
+
+test('what a view of it held is there after a crash, though nobody had flushed it: the next capture would not look', async () => {
+  const { open: openVolume } = newVolume();
+  const origin = newOrigin();
+  const killed = await openVolume(origin);
+  const backend = await killed.asExport().open();
+  await backend.write([Buffer.alloc(EXTENT, 200)], 4 * EXTENT, false);
+  const freeze = await killed.freeze('s1');
+  await backend.write([Buffer.alloc(EXTENT, 201)], 7 * EXTENT, false);
+  expect(await readAll(freeze.export, 4 * EXTENT, EXTENT)).toEqual(Buffer.alloc(EXTENT, 200));
+  // As after a kill: nobody has told the second one what the first had not written down.
+  const volume = await openVolume(origin);
+  expect(await readExtent(volume, 4)).toEqual(Buffer.alloc(EXTENT, 200));
+  expect(await readExtent(volume, 7)).toEqual(imageExtent(7));
+});

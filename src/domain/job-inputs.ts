@@ -5,35 +5,16 @@
 import { z } from 'zod';
 import { HoldfastError } from './errors.ts';
 import {
-  DISK_PATTERN,
-  NAME_PATTERN,
-  SNAPSHOT_ID_PATTERN,
-  type RepositoryName,
-  type SnapshotId,
-  type StoreName,
-  type VolumeName,
-} from './ids.ts';
+  diskSchema as disk,
+  hostSchema as host,
+  repositorySchema as repository,
+  snapshotSchema as snapshot,
+  storeSchema as store,
+  volumeSchema as volume,
+} from './id-schemas.ts';
 import type { JobKind } from './jobs.ts';
 import { DESTINATIONS_MAX } from './limits.ts';
 
-const volume = z
-  .string()
-  .regex(NAME_PATTERN)
-  .transform((text) => text as VolumeName);
-const store = z
-  .string()
-  .regex(NAME_PATTERN)
-  .transform((text) => text as StoreName);
-const repository = z
-  .string()
-  .regex(NAME_PATTERN)
-  .transform((text) => text as RepositoryName);
-const snapshot = z
-  .string()
-  .regex(SNAPSHOT_ID_PATTERN)
-  .transform((text) => text as SnapshotId);
-const host = z.string().regex(NAME_PATTERN);
-const disk = z.string().regex(DISK_PATTERN);
 const path = z.string().min(1).max(4096).startsWith('/');
 
 export const captureInput = z.strictObject({

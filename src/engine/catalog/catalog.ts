@@ -7,7 +7,13 @@
  */
 import { z } from 'zod';
 import { HoldfastError } from '../../domain/errors.ts';
-import { NAME_PATTERN, lineageOf, type Lineage, type RepositoryName, type StoreName, type VolumeName } from '../../domain/ids.ts';
+import {
+  hostSchema,
+  repositorySchema as repositoryName,
+  storeSchema as storeName,
+  volumeSchema as volumeName,
+} from '../../domain/id-schemas.ts';
+import { lineageOf, type Lineage, type RepositoryName, type StoreName, type VolumeName } from '../../domain/ids.ts';
 import { EXTENT_BYTES_MAX, EXTENT_BYTES_MIN, SYNC_WINDOW } from '../../domain/limits.ts';
 import type { SealingKey } from '../../ground/sealing/envelope.ts';
 import type { ObjectStore } from '../../ground/stores/object-store.ts';
@@ -16,10 +22,6 @@ import { createLog, type StoredRecord } from '../log/log.ts';
 import { logName } from '../repository/object-names.ts';
 import type { Environment } from '../repository/environment.ts';
 
-const name = z.string().regex(NAME_PATTERN);
-const storeName = name.transform((text) => text as StoreName);
-const volumeName = name.transform((text) => text as VolumeName);
-const repositoryName = name.transform((text) => text as RepositoryName);
 const CODEC = /^(raw|zstd-(?:[1-9]|1[0-9]))$/;
 
 export const storeRecord = z.strictObject({
@@ -40,7 +42,7 @@ export const volumeRecord = z.strictObject({
   name: volumeName,
   incarnation: z.int().min(1),
   /** The host whose node reads it. */
-  node: name,
+  node: hostSchema,
   path: z.string().min(1).max(4096),
   extentBytes: z.int().min(EXTENT_BYTES_MIN).max(EXTENT_BYTES_MAX),
   stores: z.array(storeName).max(64),

@@ -1,18 +1,10 @@
 /** The entries of a repository's log. docs/format.md gives the same table in prose. */
 import { z } from 'zod';
 import { EXTENT_BYTES_MAX, EXTENT_BYTES_MIN } from '../../domain/limits.ts';
-import { LINEAGE_PATTERN, SNAPSHOT_ID_PATTERN, type Lineage, type SnapshotId } from '../../domain/ids.ts';
+import { lineageSchema as lineage, snapshotSchema as snapshot } from '../../domain/id-schemas.ts';
 
 const hexOf = (bytes: number): z.ZodString => z.string().regex(new RegExp(`^[0-9a-f]{${bytes * 2}}$`));
 const seq = z.int().min(1);
-const lineage = z
-  .string()
-  .regex(LINEAGE_PATTERN)
-  .transform((text) => text as Lineage);
-const snapshot = z
-  .string()
-  .regex(SNAPSHOT_ID_PATTERN)
-  .transform((text) => text as SnapshotId);
 /** A change by the name of its root part and the BLAKE3 of its stored bytes. */
 const change = z.strictObject({ name: z.string().max(64), digest: hexOf(32) });
 export const COLLECTOR = 'gc';

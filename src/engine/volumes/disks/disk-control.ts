@@ -6,7 +6,8 @@
  */
 import { z } from 'zod';
 import type { ErrorCode } from '../../../domain/errors.ts';
-import { DISK_PATTERN, NAME_PATTERN, SNAPSHOT_ID_PATTERN, type SnapshotId, type VolumeName } from '../../../domain/ids.ts';
+import { diskSchema as disk, snapshotSchema as snapshot, volumeSchema as volume } from '../../../domain/id-schemas.ts';
+import type { SnapshotId, VolumeName } from '../../../domain/ids.ts';
 import { diskRecord, type DiskRecord } from './disk-record.ts';
 
 /** One disk's part of a moment. */
@@ -69,15 +70,6 @@ export interface DiskOperations {
   closeView(disk: string, snapshot: SnapshotId): Promise<void>;
 }
 
-const disk = z.string().regex(DISK_PATTERN);
-const volume = z
-  .string()
-  .regex(NAME_PATTERN)
-  .transform((text) => text as VolumeName);
-const snapshot = z
-  .string()
-  .regex(SNAPSHOT_ID_PATTERN)
-  .transform((text) => text as SnapshotId);
 /** Volumes that are frozen together. */
 const GROUP_MAX = 64;
 

@@ -7,29 +7,17 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import {
-  DISK_PATTERN,
-  NAME_PATTERN,
-  SNAPSHOT_ID_PATTERN,
-  type RepositoryName,
-  type SnapshotId,
-  type StoreName,
-  type VolumeName,
-} from '../../../domain/ids.ts';
+import { diskSchema, repositorySchema, snapshotSchema, storeSchema, volumeSchema } from '../../../domain/id-schemas.ts';
+import { DISK_PATTERN } from '../../../domain/ids.ts';
 import { EXTENT_BYTES_MAX, EXTENT_BYTES_MIN } from '../../../domain/limits.ts';
 import { readNote, writeNote } from '../../../ground/notes/note.ts';
 
-const name = z.string().regex(NAME_PATTERN);
-
 /** Where a disk's bytes come from as long as it does not have them itself. */
 export const hydrationRecord = z.strictObject({
-  volume: name.transform((text) => text as VolumeName),
-  store: name.transform((text) => text as StoreName),
-  repository: name.transform((text) => text as RepositoryName),
-  snapshot: z
-    .string()
-    .regex(SNAPSHOT_ID_PATTERN)
-    .transform((text) => text as SnapshotId),
+  volume: volumeSchema,
+  store: storeSchema,
+  repository: repositorySchema,
+  snapshot: snapshotSchema,
   /** Holds the snapshot; the disk server renews it, and lifts it when the disk stands alone. */
   pin: z.string().min(1).max(200),
 });
@@ -37,7 +25,7 @@ export type HydrationRecord = z.infer<typeof hydrationRecord>;
 
 export const diskRecord = z.strictObject({
   format: z.literal(1),
-  name: z.string().regex(DISK_PATTERN),
+  name: diskSchema,
   /** The file or block device that holds its bytes. */
   path: z.string().min(1).max(4096).startsWith('/'),
   sizeBytes: z.int().min(1),

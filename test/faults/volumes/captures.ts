@@ -39,8 +39,9 @@ interface Attempted {
   readonly snapshot: SnapshotId;
   readonly volume: Volume;
   readonly disk: Disk;
-  /** Gone once all that it is for was compared. */
-  observation: Observation;
+  readonly observation: Observation;
+  /** What had befallen the world before it began. */
+  readonly since: { readonly restarts: number; readonly strikes: number };
   moment: Pick<OpenedLine, 'identity' | 'stamp'> | null;
   readonly committed: Set<StoreName>;
   readonly compared: Set<StoreName>;
@@ -118,11 +119,12 @@ export class Captures implements AsyncDisposable {
   async #begin(volumes: readonly Volume[], dice: Dice): Promise<readonly Attempted[]> {
     for (const { disk } of volumes) await disk.settle();
     if (volumes.some(({ disk }) => !disk.model.isSettled || disk.isLeaving)) return [];
+    const { restarts, strikes } = this.#world;
     return volumes.map((volume) => {
       const { disk } = volume;
       const snapshot = newSnapshotId(Date.now(), dice.random);
       const attempted: Attempted = {
-        ...{ snapshot, volume, disk, observation: disk.model.observe(), moment: null },
+        ...{ snapshot, volume, disk, observation: disk.model.observe(), since: { restarts, strikes }, moment: null },
         ...{ committed: new Set<StoreName>(), compared: new Set<StoreName>(), changedBytes: null, content: null, interval: null },
       };
       this.#attempted.set(snapshot, attempted);
@@ -132,8 +134,7 @@ export class Captures implements AsyncDisposable {
 
   async #carryOut(attempted: Attempted, dice: Dice, calm: boolean): Promise<boolean> {
     const world = this.#world;
-    const { snapshot, volume, disk, observation } = attempted;
-    const since = { restarts: world.restarts, strikes: world.strikes };
+    const { snapshot, volume, disk, observation, since } = attempted;
     const wasHydrating = disk.isHydrating;
     let wasKilled = false;
     const onLine = (line: CaptureLine): void => {
@@ -209,13 +210,7 @@ export class Captures implements AsyncDisposable {
     return { kind: identity === line.identity || attempted.committed.size === STORES.length ? 'go' : 'give up' };
   }
 
-  #demandReason(
-    volume: Volume,
-    code: string,
-    since: { readonly restarts: number; readonly strikes: number },
-    wasKilled: boolean,
-    what: string,
-  ): void {
+  #demandReason(volume: Volume, code: string, since: Attempted['since'], wasKilled: boolean, what: string): void {
     const world = this.#world;
     const struck = world.isStruck || since.strikes < world.strikes;
     if (OF_THE_SERVER.has(code) && (since.restarts < world.restarts || !world.serves)) return;

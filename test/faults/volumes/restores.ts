@@ -30,6 +30,8 @@ export interface RestoreOptions {
 }
 
 const ALONE_WITHIN_MS = 120_000;
+/** The disk server tries again after half a minute at the latest. */
+const UNPINNED_WITHIN_MS = 45_000;
 const LOOK_MS = 100;
 
 export async function restoreInstantly(options: RestoreOptions): Promise<void> {
@@ -127,7 +129,7 @@ async function demandUnpinned(world: World, name: string, store: Committed['stor
     await reader.sync();
     return reader.ledger().pins.has(`hydrate.${name}`);
   };
-  for (const deadline = performance.now() + ALONE_WITHIN_MS; !world.signal.aborted; await sleep(LOOK_MS)) {
+  for (const deadline = performance.now() + UNPINNED_WITHIN_MS; !world.signal.aborted; await sleep(LOOK_MS)) {
     if (!(await world.insist('a look at the pins', isPinned))) return;
     if (performance.now() > deadline) throw new Violation(`${store} holds the pin of ${name}, which stands alone\n${world.logTail()}`);
   }

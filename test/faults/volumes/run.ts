@@ -129,7 +129,7 @@ async function capturing({ captures, seed, goesOn }: Scene, volume: Volume): Pro
 async function grouping({ captures, volumes, seed, goesOn }: Scene): Promise<void> {
   const dice = diceOf(seed, 'grouping');
   for (;;) {
-    await dice.pause(1500, 6000);
+    await dice.pause(800, 4000);
     if (!goesOn()) return;
     await captures.captureGroup(pairOf(volumes, dice), dice);
   }

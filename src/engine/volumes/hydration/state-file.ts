@@ -7,9 +7,9 @@ import { z } from 'zod';
 import { HoldfastError } from '../../../domain/errors.ts';
 import { ExtentSet } from '../tracking/extent-set.ts';
 import type { OpenRandomFile } from '../tracking/random-file.ts';
+import { encodeTwins, HEADERS_BYTES, readTwins, writeTwins } from '../tracking/twin-header.ts';
 
-const HEADER_BYTES = 4096;
-const SECTORS_AT = 2 * HEADER_BYTES;
+const SECTORS_AT = HEADERS_BYTES;
 const SECTOR_BYTES = 512;
 const SECTOR_HEAD_BYTES = 8;
 const SECTOR_BITS_BYTES = SECTOR_BYTES - SECTOR_HEAD_BYTES;
@@ -53,8 +53,7 @@ export class StateFile implements AsyncDisposable {
 
   static async begin(place: StatePlace, hydrated: Hydrated): Promise<StateFile> {
     const header: Header = { format: 1, ...hydrated, sequence: 1, done: false };
-    const bytes = encodeHeader(header);
-    return new StateFile(await place.begin(Buffer.concat([bytes, bytes])), header, new Uint32Array(sectorsOf(hydrated)));
+    return new StateFile(await place.begin(encodeTwins(header)), header, new Uint32Array(sectorsOf(hydrated)));
   }
 
   /** With the extents that it says are local; null: there is none. DAMAGED when what it says cannot be told. */
@@ -63,11 +62,8 @@ export class StateFile implements AsyncDisposable {
     const file = await place.open();
     if (file === null) return null;
     opening.use(file);
-    const headers = [await file.read(0, HEADER_BYTES), await file.read(HEADER_BYTES, HEADER_BYTES)].flatMap(
-      (bytes) => parseHeader(bytes) ?? [],
-    );
-    const header = headers.toSorted((a, b) => a.sequence - b.sequence).at(-1);
-    if (header === undefined) throw damaged('no copy of its header can be read');
+    const header = await readTwins(file, headerSchema);
+    if (header === null) throw damaged('no copy of its header can be read');
     const { local, sequences } = await readSectors(file, header);
     opening.move();
     return { state: new StateFile(file, header, sequences), local };
@@ -99,10 +95,7 @@ export class StateFile implements AsyncDisposable {
   /** All is local and durable, for good. */
   async writeDone(): Promise<void> {
     const header = { ...this.#header, sequence: this.#header.sequence + 1, done: true };
-    for (const at of [0, HEADER_BYTES]) {
-      await this.#file.write(encodeHeader(header), at);
-      await this.#file.sync();
-    }
+    await writeTwins(this.#file, header);
     this.#header = header;
   }
 
@@ -142,24 +135,4 @@ function parseSector(bytes: Buffer): { readonly sequence: number; readonly bits:
   const bits = bytes.subarray(SECTOR_HEAD_BYTES);
   if (bytes.every((byte) => byte === 0)) return { sequence: 0, bits };
   return bytes.readUInt32BE(0) === crc32(bytes.subarray(4)) ? { sequence: bytes.readUInt32BE(4), bits } : null;
-}
-
-function encodeHeader(header: Header): Buffer {
-  const text = Buffer.from(JSON.stringify(header));
-  const bytes = Buffer.alloc(HEADER_BYTES);
-  bytes.writeUInt32BE(text.length, 4);
-  bytes.set(text, 8);
-  bytes.writeUInt32BE(crc32(bytes.subarray(4)), 0);
-  return bytes;
-}
-
-function parseHeader(bytes: Buffer): Header | null {
-  const length = bytes.readUInt32BE(4);
-  if (bytes.readUInt32BE(0) !== crc32(bytes.subarray(4)) || length > HEADER_BYTES - 8) return null;
-  try {
-    return headerSchema.safeParse(JSON.parse(bytes.toString('utf8', 8, 8 + length))).data ?? null;
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
 }

@@ -6,11 +6,11 @@ import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { ExtentSet } from './extent-set.ts';
 import type { RandomFile } from './random-file.ts';
+import { HEADERS_BYTES, readTwins, writeTwins } from './twin-header.ts';
 
 export const GENERATIONS_MAX = 16;
 export const REGION_EXTENTS = 64;
-const HEADER_BYTES = 4096;
-const SLOTS_AT = 2 * HEADER_BYTES;
+const SLOTS_AT = HEADERS_BYTES;
 const SECTOR_BYTES = 512;
 const SECTOR_HEAD_BYTES = 8;
 const SECTOR_REGIONS = (SECTOR_BYTES - SECTOR_HEAD_BYTES) * 8;
@@ -67,28 +67,15 @@ export class TrackingFile {
 
   /** The newest valid header of this volume, or null. */
   async readHeader(): Promise<Header | null> {
-    const found: Header[] = [];
-    for (const at of [0, HEADER_BYTES]) {
-      const header = parseHeader(await this.#file.read(at, HEADER_BYTES));
-      if (header !== null) found.push(header);
-    }
-    const newest = found.toSorted((a, b) => a.sequence - b.sequence).at(-1);
+    const newest = await readTwins(this.#file, headerSchema);
     const { volume, sizeBytes, extentBytes } = this.#volume;
     const fits = newest?.volume === volume && newest.sizeBytes === sizeBytes && newest.extentBytes === extentBytes;
     return fits ? newest : null;
   }
 
-  /** Durable when it resolves; one copy after the other, so that one of them is whole whenever this stops. */
-  async writeHeader(header: Header): Promise<void> {
-    const text = Buffer.from(JSON.stringify(header));
-    const bytes = Buffer.alloc(HEADER_BYTES);
-    bytes.writeUInt32BE(text.length, 4);
-    bytes.set(text, 8);
-    bytes.writeUInt32BE(crc32(bytes.subarray(4)), 0);
-    for (const at of [0, HEADER_BYTES]) {
-      await this.#file.write(bytes, at);
-      await this.#file.sync();
-    }
+  /** Durable when it resolves. */
+  writeHeader(header: Header): Promise<void> {
+    return writeTwins(this.#file, header);
   }
 
   /** The regions that a generation touched; those of a sector that does not check count as touched. */
@@ -138,16 +125,5 @@ export class TrackingFile {
   #imageAt(slot: number): number {
     const images = SLOTS_AT + GENERATIONS_MAX * this.#sectors * SECTOR_BYTES;
     return images + slot * Math.ceil(extentsOf(this.#volume) / 8);
-  }
-}
-
-function parseHeader(bytes: Buffer): Header | null {
-  const length = bytes.readUInt32BE(4);
-  if (bytes.readUInt32BE(0) !== crc32(bytes.subarray(4)) || length > HEADER_BYTES - 8) return null;
-  try {
-    return headerSchema.safeParse(JSON.parse(bytes.toString('utf8', 8, 8 + length))).data ?? null;
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
   }
 }

@@ -9,7 +9,8 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { connectNbd, type NbdClient } from '../src/engine/volumes/nbd/client.ts';
 import { parseNbdUri } from '../src/engine/volumes/nbd/uri.ts';
-import { openInstallation } from './installation.ts';
+import { openInstallation, type Installation } from './installation.ts';
+import { fio, versionOf, type Load } from './volumes-nbd-servers.ts';
 
 const MIB = 1024 * 1024;
 const TIB = 1024 ** 4;
@@ -28,6 +29,34 @@ async function writeAllOver(client: NbdClient): Promise<void> {
   while (extents.size < CHANGED) extents.add(randomInt(TIB / EXTENT));
   for (const extent of extents) await client.write(randomBytes(EXTENT), extent * EXTENT);
   await client.flush();
+}
+
+const LOAD: Load = { name: '4 KiB randwrite, depth 16', rw: 'randwrite', blockBytes: 4096, depth: 16 };
+const LOADED_BYTES = 1024 * MIB;
+const LOAD_SECONDS = 10;
+const LOAD_ROUNDS = 3;
+
+/** What captures, back to back, take from somebody who writes at random to all of the disk; a share of the writer's operations. */
+async function costOfCaptures(installation: Installation, folder: string) {
+  const image = path.join(folder, 'loaded.img');
+  const file = openSync(image, 'w');
+  for (let at = 0; at < LOADED_BYTES; at += MIB) writeSync(file, randomBytes(MIB), 0, MIB, at);
+  closeSync(file);
+  await installation.addVolume('loaded', image, ['one']);
+  const { result: disk } = await installation.run('attachVolume', { volume: 'loaded' });
+  const [uri = ''] = disk.uris;
+  await installation.run('captureSnapshot', { volume: 'loaded' });
+  const rounds: { readonly alone: number; readonly beside: number }[] = [];
+  let captures = 0;
+  for (let round = 0; round < LOAD_ROUNDS; round++) {
+    const alone = await fio(uri, LOAD, LOAD_SECONDS, folder);
+    let over = false;
+    const writing = fio(uri, LOAD, LOAD_SECONDS, folder).finally(() => (over = true));
+    for (; !over; captures++) await installation.run('captureSnapshot', { volume: 'loaded' });
+    rounds.push({ alone, beside: await writing });
+  }
+  const shares = rounds.map(({ alone, beside }) => 1 - beside / alone).toSorted((a, b) => a - b);
+  return { captures, iopsAlone: Math.round(Math.max(...rounds.map(({ alone }) => alone))), cost: Number((shares[1] ?? NaN).toFixed(3)) };
 }
 
 export async function runServedBench(args: readonly string[]): Promise<void> {
@@ -62,6 +91,7 @@ export async function runServedBench(args: readonly string[]): Promise<void> {
   const firstReadSeconds = (performance.now() - begun) / 1000;
   await instant.ended();
   const wholeSeconds = (performance.now() - begun) / 1000;
+  const load = versionOf('fio') === null ? null : await costOfCaptures(installation, values.folder);
   const [cpu] = os.cpus();
   const rounded = (n: number): number => Number(n.toFixed(3));
   const results = {
@@ -78,6 +108,7 @@ export async function runServedBench(args: readonly string[]): Promise<void> {
       firstReadSeconds: rounded(firstReadSeconds),
       wholeSeconds: rounded(wholeSeconds),
     },
+    captureBesideWriter: load,
     peakMib: { node: installation.nodePeakMib(), disks: disks.peakMib() },
   };
   process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);

@@ -5,6 +5,7 @@
  * its host's queue, where volumes and restore targets are. Either may be killed at any moment: what it was doing is taken
  * up by the next one that serves the queue.
  */
+import { getPriority, setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { bundleWorkflowCode, Runtime, type NativeConnection, Worker, type WorkflowBundle } from '@temporalio/worker';
 import { pino, type Logger } from 'pino';
@@ -25,12 +26,15 @@ export type Role = 'node' | 'controller';
 /** Bulk activities at once: each uses all threads, so a second one only fills its pauses. */
 const BULK_AT_ONCE = 2;
 const SHORT_AT_ONCE = 32;
+/** Nice 10: a tenth of a processor beside one who wants all of it, all of it beside nobody. */
+const NODE_NICENESS = 10;
 /** Longest wait for running activities when a worker is asked to stop; they resume elsewhere. */
 const GRACE_MS = 5000;
 
 /** Runs until SIGINT or SIGTERM. */
 export async function runWorkerProcess(role: Role, variables: Variables): Promise<void> {
   tightenAllocator();
+  if (role === 'node') giveWay();
   const configuration = readConfiguration(variables);
   const log = pino({ name: `holdfast-${role}`, level: variables['HOLDFAST_LOG_LEVEL'] ?? 'info' }, pino.destination(2));
   Runtime.install({ logger: quietLogger(log), shutdownSignals: [] });
@@ -57,6 +61,14 @@ export async function runWorkerProcess(role: Role, variables: Variables): Promis
   log.info({ host: configuration.host, queues: workers.map((worker) => worker.options.taskQueue) }, `${role} is serving`);
   await Promise.all(workers.map((worker) => worker.run()));
   log.info(`${role} has stopped`);
+}
+
+/**
+ * A node works beside the applications that it protects: where the processor is wanted by both they come first. Who has
+ * started it with less keeps it at that.
+ */
+function giveWay(): void {
+  if (getPriority() < NODE_NICENESS) setPriority(NODE_NICENESS);
 }
 
 async function createWorkers(

@@ -43,6 +43,8 @@ if (values.points) {
 }
 const runs = Number(values.runs ?? RUNS_DEFAULT);
 if (positionals[0] === 'volumes') {
+  // Whoever ends it takes what it has started along.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
   const say = (line: string): void => void process.stdout.write(`${line}\n`);
   const passed = await runVolumesCampaign({
     seed: Number(values.seed),

@@ -97,6 +97,7 @@ export class Disk {
         world.counts.doubts++;
       } catch (error) {
         if (error instanceof Violation) throw error;
+        if (this.isLeaving) return;
         if (restarts === world.restarts && !this.mayRefuse) throw new Violation(`${this.options.name} cannot be read: ${messageOf(error)}`);
         if (performance.now() > deadline) throw new Violation(`${this.options.name} cannot be read for long: ${messageOf(error)}`);
       }
@@ -115,6 +116,7 @@ export class Disk {
         return;
       } catch (error) {
         if (error instanceof Violation) throw error;
+        if (this.isLeaving) return;
         if (restarts === world.restarts && !this.mayRefuse) throw new Violation(`${what}: ${this.options.name}: ${messageOf(error)}`);
       }
     }

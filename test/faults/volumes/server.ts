@@ -27,8 +27,11 @@ export class DisksProcess implements AsyncDisposable {
   #exit: Promise<readonly [number | null, NodeJS.Signals | null]> = Promise.resolve([0, null]);
   #isWanted = false;
 
+  readonly #endWithStarter = (): void => void this.#child?.kill('SIGKILL');
+
   constructor(options: ServerOptions) {
     this.#options = options;
+    process.once('exit', this.#endWithStarter);
   }
 
   /** Does not wait until it serves. */
@@ -89,5 +92,6 @@ export class DisksProcess implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
+    process.off('exit', this.#endWithStarter);
   }
 }

@@ -1,9 +1,10 @@
 /** A connection to a disk as a writer uses it: many requests at once, each change with the flags that it wants, simple replies. */
 import { connect } from 'node:net';
-import { COMMAND, OPTION, SIMPLE_REPLY_BYTES } from '../../../src/engine/volumes/nbd/protocol.ts';
+import { COMMAND, OPTION, SIMPLE_REPLY_BYTES, SIMPLE_REPLY_MAGIC } from '../../../src/engine/volumes/nbd/protocol.ts';
 import { encodeRequest } from '../../../src/engine/volumes/nbd/requests.ts';
 import { parseNbdUri } from '../../../src/engine/volumes/nbd/uri.ts';
 import { clientFlags, go, GO_REPLY_BYTES, GREETING_BYTES } from '../../engine/volumes/nbd/raw-client.ts';
+import { Violation } from './violation.ts';
 
 /** The server's answer is an error. */
 export class Refused extends Error {
@@ -41,8 +42,8 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** Throws Gone when nobody serves it. */
-export async function connectDisk(uri: string): Promise<Connection> {
+/** Throws Gone when nobody serves it. What comes and is no reply is told to `onNonsense`, once. */
+export async function connectDisk(uri: string, nonsense: (violation: Violation) => void): Promise<Connection> {
   const parsed = parseNbdUri(uri);
   if (parsed === null) throw new Error(`${uri} is no export`);
   const socket = connect(parsed.at);
@@ -61,15 +62,24 @@ export async function connectDisk(uri: string): Promise<Connection> {
     }),
   );
   socket.on('error', () => undefined);
+  let before = 'the first reply';
+  const onNonsense = (violation: Violation): void => {
+    nonsense(violation);
+    socket.destroy();
+  };
   const take = (): void => {
     while (input.length >= SIMPLE_REPLY_BYTES) {
       const cookie = input.readBigUInt64BE(8);
       const one = waiting.get(cookie);
-      if (one === undefined) throw new Error('an answer to nothing that was asked');
+      if (input.readUInt32BE(0) !== SIMPLE_REPLY_MAGIC || one === undefined) {
+        const what = `no reply: ${input.toString('hex', 0, 48)}, ${input.length} bytes, after ${before}; ${waiting.size} of ${serial} wait`;
+        return onNonsense(new Violation(`the server sends ${uri} what is ${what}`));
+      }
       const errno = input.readUInt32BE(4);
       const bytes = SIMPLE_REPLY_BYTES + (errno === 0 ? one.bytes : 0);
       if (input.length < bytes) return;
       waiting.delete(cookie);
+      before = `one of ${bytes} bytes to request ${cookie}`;
       if (errno === 0) one.resolve(input.subarray(SIMPLE_REPLY_BYTES, bytes));
       else one.reject(new Refused(errno));
       input = input.subarray(bytes);

@@ -48,7 +48,7 @@ export class Disk {
   async connect(isWanted: () => boolean): Promise<Connection | null> {
     for (; isWanted(); await sleep(RETRY_MS)) {
       try {
-        const connection = await connectDisk(this.uri);
+        const connection = await connectDisk(this.uri, (violation) => this.#world.fail(violation));
         this.#connections.add(connection);
         void connection.ended.then(() => {
           this.#connections.delete(connection);

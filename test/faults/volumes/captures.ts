@@ -245,7 +245,7 @@ export class Captures implements AsyncDisposable {
     attempted.compared.add(store);
     this.#world.counts.snapshots++;
     if (attempted.content === null) {
-      attempted.interval = judge(observation, values, what);
+      attempted.interval = judge(observation, values, what, 'frozen');
       demandOneMoment([attempted.interval], what);
       attempted.content = values;
     } else {

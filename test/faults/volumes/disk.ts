@@ -129,7 +129,7 @@ export class Disk {
       try {
         const found = await read(observation.from, observation.to);
         model.close(observation);
-        if (!observation.spoiled) judge(observation, found, what);
+        if (!observation.spoiled) judge(observation, found, what, 'live');
       } finally {
         if (observation.ended === Infinity) model.close(observation);
       }

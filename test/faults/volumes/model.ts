@@ -270,8 +270,11 @@ function* runsOf(sectors: readonly number[]): Generator<readonly [from: number, 
   }
 }
 
-/** Holds what was found against an observation that has ended. Throws a Violation; else answers when all of it may have been there. */
-export function judge(observation: Observation, found: Uint32Array, what: string): Interval {
+/**
+ * Holds what was found against an observation that has ended. Throws a Violation; else answers when all of it may have been there.
+ * `live`: who reads a sector while it is changed may get some of either, as from any disk; a moment that is frozen has whole ones.
+ */
+export function judge(observation: Observation, found: Uint32Array, what: string, of: 'live' | 'frozen'): Interval {
   const { disk, from, values, inDoubt, begun, ended } = observation;
   const bySector = new Map<number, Change[]>();
   for (const change of observation.changes.toSorted((a, b) => a.serial - b.serial))
@@ -284,6 +287,7 @@ export function judge(observation: Observation, found: Uint32Array, what: string
     const changes = bySector.get(sector);
     const value = found[i] ?? NO_VALUE;
     if ((changes === undefined && value === values[i]) || inDoubt.has(sector)) continue;
+    if (of === 'live' && value === NO_VALUE && changes !== undefined) continue;
     const span = spanOf(value, values[i] ?? 0, changes ?? [], begun, ended);
     if (span === null) {
       const history = (changes ?? []).map(

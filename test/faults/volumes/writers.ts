@@ -139,7 +139,7 @@ export class Writers {
       const bytes = await connection.ask({ command: COMMAND.READ, offset: from * SECTOR_BYTES, length: (to - from) * SECTOR_BYTES });
       model.close(observation);
       if (observation.spoiled) return;
-      judge(observation, valuesOf(bytes, from), `a read of ${options.name}`);
+      judge(observation, valuesOf(bytes, from), `a read of ${options.name}`, 'live');
       this.#world.counts.reads++;
     } catch (error) {
       if (!(error instanceof Refused)) throw error;

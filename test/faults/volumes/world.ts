@@ -137,7 +137,7 @@ export class World implements AsyncDisposable {
 
   // -- the server ---------------------------------------------------------------------------------------------------
 
-  /** Ends of the server so far: what spans one may have failed. */
+  /** Grows when the server ends: what spans that may have failed. */
   get restarts(): number {
     return this.#restarts;
   }
@@ -188,6 +188,8 @@ export class World implements AsyncDisposable {
     await Promise.all([...this.disks].map((disk) => disk.hungUp()));
     await setImmediate();
     for (const { model } of this.disks) model.serverEnded(how);
+    // What began while it ended has met its end, too.
+    this.#restarts++;
     return how;
   }
 

@@ -37,7 +37,23 @@ const LOAD_SECONDS = 10;
 const LOAD_ROUNDS = 3;
 
 /** What captures, back to back, take from somebody who writes at random to all of the disk; a share of the writer's operations. */
-async function costOfCaptures(installation: Installation, folder: string) {
+async function costOfCaptures(installation: Installation, folder: string, uri: string, flushEvery: number | null) {
+  const more = flushEvery === null ? [] : [`--fdatasync=${flushEvery}`];
+  const rounds: { readonly alone: number; readonly beside: number }[] = [];
+  let captures = 0;
+  for (let round = 0; round < LOAD_ROUNDS; round++) {
+    const alone = await fio(uri, LOAD, LOAD_SECONDS, folder, more);
+    let over = false;
+    const writing = fio(uri, LOAD, LOAD_SECONDS, folder, more).finally(() => (over = true));
+    for (; !over; captures++) await installation.run('captureSnapshot', { volume: 'loaded' }, true);
+    rounds.push({ alone, beside: await writing });
+  }
+  const shares = rounds.map(({ alone, beside }) => 1 - beside / alone).toSorted((x, y) => x - y);
+  return { captures, iopsAlone: Math.round(Math.max(...rounds.map(({ alone }) => alone))), cost: Number((shares[1] ?? NaN).toFixed(3)) };
+}
+
+/** Beside a writer that flushes as a database does, and beside one that never does: each capture's freeze then flushes for it. */
+async function besideWriters(installation: Installation, folder: string) {
   const image = path.join(folder, 'loaded.img');
   const file = openSync(image, 'w');
   for (let at = 0; at < LOADED_BYTES; at += MIB) writeSync(file, randomBytes(MIB), 0, MIB, at);
@@ -46,17 +62,10 @@ async function costOfCaptures(installation: Installation, folder: string) {
   const { result: disk } = await installation.run('attachVolume', { volume: 'loaded' });
   const [uri = ''] = disk.uris;
   await installation.run('captureSnapshot', { volume: 'loaded' });
-  const rounds: { readonly alone: number; readonly beside: number }[] = [];
-  let captures = 0;
-  for (let round = 0; round < LOAD_ROUNDS; round++) {
-    const alone = await fio(uri, LOAD, LOAD_SECONDS, folder);
-    let over = false;
-    const writing = fio(uri, LOAD, LOAD_SECONDS, folder).finally(() => (over = true));
-    for (; !over; captures++) await installation.run('captureSnapshot', { volume: 'loaded' }, true);
-    rounds.push({ alone, beside: await writing });
-  }
-  const shares = rounds.map(({ alone, beside }) => 1 - beside / alone).toSorted((a, b) => a - b);
-  return { captures, iopsAlone: Math.round(Math.max(...rounds.map(({ alone }) => alone))), cost: Number((shares[1] ?? NaN).toFixed(3)) };
+  return {
+    flushing: await costOfCaptures(installation, folder, uri, 32),
+    neverFlushing: await costOfCaptures(installation, folder, uri, null),
+  };
 }
 
 export async function runServedBench(args: readonly string[]): Promise<void> {
@@ -91,7 +100,7 @@ export async function runServedBench(args: readonly string[]): Promise<void> {
   const firstReadSeconds = (performance.now() - begun) / 1000;
   await instant.ended();
   const wholeSeconds = (performance.now() - begun) / 1000;
-  const load = versionOf('fio') === null ? null : await costOfCaptures(installation, values.folder);
+  const load = versionOf('fio') === null ? null : await besideWriters(installation, values.folder);
   const [cpu] = os.cpus();
   const rounded = (n: number): number => Number(n.toFixed(3));
   const results = {
@@ -108,7 +117,7 @@ export async function runServedBench(args: readonly string[]): Promise<void> {
       firstReadSeconds: rounded(firstReadSeconds),
       wholeSeconds: rounded(wholeSeconds),
     },
-    captureBesideWriter: load,
+    capturesBesideWriter: load,
     peakMib: { node: installation.nodePeakMib(), disks: disks.peakMib() },
   };
   process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);

@@ -5,6 +5,7 @@
  * its host's queue, where volumes and restore targets are. Either may be killed at any moment: what it was doing is taken
  * up by the next one that serves the queue.
  */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { getPriority, setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { bundleWorkflowCode, Runtime, type NativeConnection, Worker, type WorkflowBundle } from '@temporalio/worker';
@@ -65,10 +66,18 @@ export async function runWorkerProcess(role: Role, variables: Variables): Promis
 
 /**
  * A node works beside the applications that it protects: where the processor is wanted by both they come first. Who has
- * started it with less keeps it at that.
+ * started it with less keeps it at that. Linux shares the processor among sessions first (sched_autogroup): one that is the node's
+ * own, as with `holdfast up`, gives way as a whole.
  */
 function giveWay(): void {
-  if (getPriority() < NODE_NICENESS) setPriority(NODE_NICENESS);
+  if (getPriority() >= NODE_NICENESS) return;
+  setPriority(NODE_NICENESS);
+  try {
+    const [, , , session] = readFileSync('/proc/self/stat', 'utf8').split(') ')[1]?.split(' ') ?? [];
+    if (Number(session) === process.pid) writeFileSync('/proc/self/autogroup', String(NODE_NICENESS));
+  } catch {
+    // No Linux, or one without autogroups: then niceness says it all.
+  }
 }
 
 async function createWorkers(

@@ -6,6 +6,7 @@
  */
 import { HoldfastError } from '../../domain/errors.ts';
 import type { DataRange } from '../../ground/libc/libc.ts';
+import { allEnded } from '../../ground/threads/all-ended.ts';
 import type { SourceView } from '../transfer/contract.ts';
 import type { NbdClient } from './nbd/client.ts';
 import { STATE } from './nbd/protocol.ts';
@@ -50,7 +51,7 @@ export async function nbdSource(client: NbdClient, extentBytes: number, stretch:
           bytes += length;
           reads.push(client.read(into.subarray(place * extentBytes, place * extentBytes + length), offset));
         }
-        await Promise.all(reads).catch((cause: unknown) => {
+        await allEnded(reads).catch((cause: unknown) => {
           throw unreadable('the NBD export cannot be read', cause);
         });
         return bytes;

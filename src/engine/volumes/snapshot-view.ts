@@ -5,6 +5,7 @@
  * from front to back is fetched ahead. What is under way is asked for once, however many ask.
  */
 import { MAP_FANOUT } from '../../domain/limits.ts';
+import { allEnded } from '../../ground/threads/all-ended.ts';
 import { Permits } from '../../ground/threads/permits.ts';
 import { childOf, isAbsent } from '../map/node.ts';
 import { childrenAt, mapRoot, type NodeView } from '../map/walk.ts';
@@ -100,7 +101,7 @@ export function createSnapshotView(
         );
       }
       for (const next of ahead.after(from, to)) if (!kept.has(next)) extent(next).catch(() => undefined);
-      await Promise.all(reads);
+      await allEnded(reads);
     },
     async *allocation(offset, length) {
       const end = offset + length;

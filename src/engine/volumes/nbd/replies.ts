@@ -101,9 +101,9 @@ export class Replies {
     this.#ready.push(reply);
   }
 
-  drop({ buffer, end }: LaterReply): void {
+  /** Its buffer is used no more: what failed may go on writing into it, and would write into somebody else's reply. */
+  drop({ end }: LaterReply): void {
     this.#pendingBytes -= end;
-    this.#pool.give(buffer);
   }
 
   simple(cookie: bigint, error: number): void {

@@ -164,3 +164,26 @@ test.each([
 ])('%s is no answer to a read', async (_, pieces) => {
   await expect(readFrom(pieces)).rejects.toThrow('a read is not answered whole');
 });
+
+test('a read that failed and goes on writing writes into nobody else’s reply', async () => {
+  const later = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
+  const disk = anExport({
+    read(into, offset) {
+      if (offset === 0) {
+        // Two stores were asked; one has failed, and the other answers when nobody waits any more.
+        void later(60).then(() => into.fill(0xee));
+        return Promise.reject(new Error('one of two has failed'));
+      }
+      into.fill(0x11);
+      return later(150);
+    },
+  });
+  await using server = await serveNbd({ host: '127.0.0.1', port: 0 }, { exports: () => [disk] });
+  const target = { at: server.address, export: 'disk', tls: null };
+  await using failing = await connectNbd(target, { contexts: [] });
+  await using other = await connectNbd(target, { contexts: [] });
+  await expect(failing.read(Buffer.alloc(MIB), 0)).rejects.toThrow('answers error');
+  const bytes = Buffer.alloc(MIB);
+  await other.read(bytes, MIB);
+  expect(bytes.every((byte) => byte === 0x11)).toBe(true);
+});

@@ -95,8 +95,8 @@ export const createServingActivities = ({ home, host }: ActivityParts) =>
       return { node: first.node, volumes };
     },
 
-    /** One moment of all of them; each capture finds its view. */
-    async freezeGroup(members: readonly GroupMember[]): Promise<void> {
+    /** One moment of all of them, by what tells it; each capture finds its view. */
+    async freezeGroup(members: readonly GroupMember[]): Promise<string> {
       const wanted = await Promise.all(
         members.map(async ({ volume, path, snapshot }) => {
           const disk = await host.disks.servedFrom(path);
@@ -104,7 +104,9 @@ export const createServingActivities = ({ home, host }: ActivityParts) =>
           throw new HoldfastError('DISK_NOT_FOUND', `${volume} is not served, so it cannot be frozen with others`, { volume });
         }),
       );
-      await host.disks.freeze(wanted);
+      const [view] = await host.disks.freeze(wanted);
+      if (view === undefined) throw new HoldfastError('INTERNAL', 'a freeze was answered without a view');
+      return view.moment;
     },
 
     async releaseGroup(members: readonly GroupMember[]): Promise<void> {

@@ -80,6 +80,12 @@ function lineOf(event: DiskEvent): Line | null {
       return { level: 'info', facts: { disk: event.disk }, text: 'a disk stands alone' };
     case 'hydration-failed':
       return { level: 'warn', facts: { disk: event.disk, error: messageOf(event.error) }, text: 'a disk does not get what it lacks' };
+    case 'pin-left':
+      return {
+        level: 'warn',
+        facts: { disk: event.disk, pin: event.pin, error: messageOf(event.error) },
+        text: 'a pin could not be lifted; it lapses by itself',
+      };
     case 'mistake':
       return {
         level: 'error',

@@ -34,9 +34,9 @@ async function captureAll(input: CaptureGroupInput, book: Book): Promise<Capture
     snapshot: newSnapshotId(Date.now(), Math.random),
   }));
   book.update({ phase: `waiting for host ${node}` });
-  await brief(queue).freezeGroup(members);
+  const moment = await brief(queue).freezeGroup(members);
   book.update({ phase: 'capturing', totalUnits: members.length });
-  const ended = await Promise.allSettled(members.map((member) => captureOne(member, input, book)));
+  const ended = await Promise.allSettled(members.map((member) => captureOne({ ...member, moment }, input, book)));
   const failed = ended.find((one) => one.status === 'rejected');
   if (failed === undefined) return { captures: ended.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : [])) };
   await CancellationScope.nonCancellable(() => briefWithin(queue, RELEASE_WITHIN_MS).releaseGroup(members)).catch((error: unknown) =>
@@ -45,8 +45,12 @@ async function captureAll(input: CaptureGroupInput, book: Book): Promise<Capture
   throw failed.reason;
 }
 
-async function captureOne({ volume, snapshot }: GroupMember, { label }: CaptureGroupInput, book: Book): Promise<CaptureResult> {
-  const input = { volume, snapshot, ...(label === undefined ? {} : { label }) };
+async function captureOne(
+  { volume, snapshot, moment }: GroupMember & { readonly moment: string },
+  { label }: CaptureGroupInput,
+  book: Book,
+): Promise<CaptureResult> {
+  const input = { volume, snapshot, moment, ...(label === undefined ? {} : { label }) };
   try {
     const result = await executeChild<typeof captureSnapshot>('captureSnapshot', {
       workflowId: JOB_IDS.captureSnapshot(input),

@@ -32,6 +32,8 @@ export const captureInput = z.strictObject({
       z.strictObject({ since: snapshot, bitmap: z.string().min(1).max(1023) }),
     ])
     .optional(),
+  /** Of several volumes captured together: what tells their moment; another one is refused. */
+  moment: z.string().max(100).optional(),
   allowFuzzy: z.boolean().optional(),
   allowShrink: z.boolean().optional(),
   /** A store that keeps the job paused for longer is left to catch up in a job of its own. */

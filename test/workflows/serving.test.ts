@@ -21,6 +21,7 @@ const spec = { sizeBytes: EXTENTS * EXTENT, extentBytes: EXTENT, writes: filled 
 let stage: Stage;
 let host: Host;
 let server: DiskServer;
+let afterGroupFreeze = (): Promise<void> => Promise.resolve();
 
 async function attached(volume: string, stores: readonly string[] = ['a'], repository = volume): Promise<DiskUser> {
   await stage.installation.addVolume(volume, stores, spec, repository);
@@ -44,7 +45,14 @@ const pinsOf = async (repository: string): Promise<number> => (await stage.insta
 const describeTemporal = await describeWith('temporal');
 describeTemporal('served disks', () => {
   beforeAll(async () => {
-    stage = await raiseStage(finder);
+    stage = await raiseStage(finder, (activities) => ({
+      ...activities,
+      async freezeGroup(members) {
+        const moment = await activities.freezeGroup(members);
+        await afterGroupFreeze();
+        return moment;
+      },
+    }));
     host = openHost(HOST, stage.installation.folder);
     for (const store of ['a', 'b']) await stage.installation.addStore(store);
     server = await stage.serveDisks();
@@ -138,6 +146,20 @@ describeTemporal('served disks', () => {
     expect((await host.disks.list()).flatMap(({ views }) => views)).toEqual([]);
     await stage.installation.addVolume('unserved', ['a'], spec);
     expect(await stage.failure('captureGroup', { volumes: ['left', 'unserved'] })).toBe('DISK_NOT_FOUND');
+  });
+
+  test('several of which one has lost its moment are not taken for one: nothing is captured', async () => {
+    using _ = await attached('first', ['a'], 'torn');
+    using __ = await attached('second', ['a'], 'torn');
+    afterGroupFreeze = async () => {
+      await server[Symbol.asyncDispose]();
+      server = await stage.serveDisks();
+    };
+    expect(await stage.failure('captureGroup', { volumes: ['first', 'second'] })).toBe('SOURCE_CHANGED');
+    afterGroupFreeze = () => Promise.resolve();
+    // Nothing was claimed, for nothing was to be captured.
+    await expect(stage.installation.repository('a', 'torn')).rejects.toMatchObject({ code: 'REPOSITORY_NOT_FOUND' });
+    expect((await host.disks.list()).flatMap(({ views }) => views)).toEqual([]);
   });
 
   test('a snapshot is a disk at once, takes writes, and stands alone in the end; the next capture reads what was written', async () => {

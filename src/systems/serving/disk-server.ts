@@ -27,6 +27,7 @@ export type DiskEvent =
   | { readonly kind: 'unserved'; readonly disk: string; readonly error: unknown }
   | { readonly kind: 'hydrated'; readonly disk: string }
   | { readonly kind: 'hydration-failed'; readonly disk: string; readonly error: unknown }
+  | { readonly kind: 'pin-left'; readonly disk: string; readonly pin: string; readonly error: unknown }
   | { readonly kind: 'mistake'; readonly error: unknown };
 
 export interface DiskServerOptions {
@@ -141,7 +142,7 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
           snapshot: record.hydration.snapshot,
         });
       if (disk !== undefined) await this.#close(disk);
-      if (record.hydration !== null) await this.#options.originOf(record.hydration).lift();
+      if (record.hydration !== null) await this.#liftPin(name, record.hydration);
       await this.#options.folder.remove(name);
     });
   }
@@ -301,11 +302,20 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
   }
 
   async #standsAlone(disk: Disk, from: HydrationRecord): Promise<void> {
+    // First, for nobody would know of it any more; the state beside the disk says that all is here.
+    await this.#liftPin(disk.record.name, from);
     const record = { ...disk.record, hydration: null };
     await this.#options.folder.write(record);
     disk.record = record;
     disk.trouble = null;
-    await this.#options.originOf(from).lift();
+  }
+
+  /** A store that is gone holds up nobody: there the pin lapses by itself. */
+  async #liftPin(disk: string, from: HydrationRecord): Promise<void> {
+    await this.#options
+      .originOf(from)
+      .lift()
+      .catch((error: unknown) => this.#options.onEvent({ kind: 'pin-left', disk, pin: from.pin, error }));
   }
 
   #statusOf({ record, volume, trouble }: Disk): DiskStatus {

@@ -46,6 +46,10 @@ export interface Attempt {
 export async function openCapture(home: Home, host: Host, plan: CapturePlan, by: Attempt): Promise<OpenedCapture> {
   const moment = await freezeMoment(host, plan);
   try {
+    if (plan.moment !== null && plan.moment !== moment.identity)
+      throw new HoldfastError('SOURCE_CHANGED', `the moment that ${plan.volume} was frozen in with others is gone`, {
+        volume: plan.volume,
+      });
     return await openAt(home, plan, by, moment);
   } catch (error) {
     // What waiting can mend is tried again, and finds the moment as it is.

@@ -24,6 +24,8 @@ export interface CapturePlan {
   /** What has changed, by a list of ranges or by a dirty bitmap of the export that it is read from. */
   readonly changed:
     { readonly since: SnapshotId; readonly ranges: string } | { readonly since: SnapshotId; readonly bitmap: string } | null;
+  /** The moment that it has to be of; null: any. */
+  readonly moment: string | null;
   readonly allowFuzzy: boolean;
   readonly allowShrink: boolean;
 }
@@ -60,6 +62,7 @@ export function planCapture(state: CatalogState, input: z.output<typeof captureI
     extentBytes: volume.extentBytes,
     stores: [...new Set(stores)],
     changed: input.changed ?? null,
+    moment: input.moment ?? null,
     allowFuzzy: input.allowFuzzy ?? false,
     allowShrink: input.allowShrink ?? false,
   };

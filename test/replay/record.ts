@@ -52,11 +52,11 @@ await pausing.result();
 await removal.result();
 await save('captureSnapshot', pausing.workflowId);
 
-const serving = [
-  await stage.start('captureGroup', { volumes: ['vol', 'other'] }),
-  await stage.start('hydrateDisk', { volume: 'vol', store: 'a', target: path.join(installation.folder, 'disk'), promote: true }),
-];
-for (const handle of serving) await handle.result();
+const group = await stage.start('captureGroup', { volumes: ['vol', 'other'] });
+await group.result();
+const target = path.join(installation.folder, 'disk');
+const instant = await stage.start('hydrateDisk', { volume: 'vol', store: 'a', target, promote: true });
+await instant.result();
 await stage.run('detachDisk', { disk: 'other' });
 process.stdout.write(`${disks.disks.length} disks are left\n`);
 
@@ -66,7 +66,7 @@ for (const [kind, id] of [
   ['detachDisk', 'detach.other'],
 ] as const)
   await save(kind, id);
-for (const handle of [...ended, ...serving]) await save((await handle.describe()).type, handle.workflowId);
+for (const handle of [...ended, group, instant]) await save((await handle.describe()).type, handle.workflowId);
 
 async function save(kind: string, workflowId: string): Promise<void> {
   const history = await client.workflow.getHandle(workflowId).fetchHistory();

@@ -138,7 +138,10 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
     seed: 110,
     hot: true,
     patches: [
-      commit('const sealed = top.entry;', 'const sealed = top.entry; let judged = false;'),
+      commit(
+        'const reliances = await relyOn(repository, shipment);',
+        'const reliances = await relyOn(repository, shipment); let judged = false;',
+      ),
       commit(
         'refuseMissing(repository, ledger.n, reliances);',
         'if (!judged) refuseMissing(repository, ledger.n, reliances); judged = true;',

@@ -1,0 +1,282 @@
+/**
+ * The sender's side of a session: what it has to say now, and what an answer changes.
+ *
+ * `says` lists every message that is due; the driver keeps as many under way as its window allows and says again what was
+ * not answered. Nothing else is remembered of a message, so losing one, or its answer, changes nothing. State is changed in
+ * place (`cloneSender`). It is small: the pages of a subtree are given by number, their rows are read when they are sent.
+ *
+ *     opening ──OPENED──▶ shipping ──all closed──▶ committing ──COMMITTED──▶ ended
+ *                            ◀──────WITHHELD──────────┘
+ *
+ * A subtree goes: pages, data ahead of any question, inquiry; what the answer lists, inquiry; ... until an answer lists
+ * nothing. It ends without success only for a reason that it names: another sender, a name that cannot be read any more,
+ * or STALLED_ROUNDS_MAX rounds in a row that listed again all that the round before had listed.
+ */
+import type { Answer, Inquiry, Message, Missing, Name, Reference } from './messages.ts';
+
+/** Rounds with nothing under way that brought nothing. The second may be the store of the receiver having a bad minute. */
+export const STALLED_ROUNDS_MAX = 2;
+
+export type SenderEnd =
+  | { readonly kind: 'committed' }
+  | {
+      readonly kind: 'failed';
+      readonly code: 'CLAIM_LOST' | 'NAME_GONE' | 'MISSING_EXTENTS' | 'ROOT_DIFFERS';
+      readonly names: readonly Name[];
+    };
+
+export interface Asked {
+  /** The position to read from. */
+  readonly at: number;
+  /** A receipt of an older turn is of an earlier push. */
+  readonly turn: number;
+}
+
+export interface SenderSubtree {
+  /** What differs from the base, and pages that were asked for beside that. */
+  readonly pages: Set<number>;
+  /** Pages that have to be given, with the turn in which they were asked for. */
+  readonly give: Map<number, number>;
+  /** Data to send ahead of any question, by the page that names it. */
+  readonly ahead: Map<Name, number>;
+  /** Names that were asked for and not answered yet, in the order of the lists. */
+  readonly push: Map<Name, Asked>;
+  /** The newest inquiry; null: none is open. */
+  inquiry: { readonly underWay: boolean } | null;
+  round: number;
+  /** What the last round with nothing under way listed, and those that went ahead since. */
+  readonly listed: Set<string>;
+  stalled: number;
+  closed: boolean;
+}
+
+export interface Sender {
+  readonly owner: string;
+  readonly attempt: number;
+  /** Whether another owner's open claim is taken over. */
+  readonly takesOver: boolean;
+  seen: number;
+  /** 0: not opened yet. */
+  epoch: number;
+  /** Lists heard. */
+  turn: number;
+  readonly subtrees: Map<number, SenderSubtree>;
+  /** Why it is giving up, before the receiver was told. */
+  giving: Extract<SenderEnd, { readonly kind: 'failed' }> | null;
+  end: SenderEnd | null;
+}
+
+export interface SenderPlan {
+  readonly owner: string;
+  readonly attempt: number;
+  readonly takesOver: boolean;
+  /** For every subtree of the volume, the pages that differ from the base. */
+  readonly pages: ReadonlyMap<number, readonly number[]>;
+}
+
+export const newSender = ({ pages, ...by }: SenderPlan): Sender => ({
+  ...by,
+  seen: 0,
+  epoch: 0,
+  turn: 0,
+  subtrees: new Map([...pages].map(([subtree, own]) => [subtree, newSubtree(own)])),
+  giving: null,
+  end: null,
+});
+
+const newSubtree = (pages: readonly number[]): SenderSubtree => ({
+  pages: new Set(pages),
+  give: new Map(),
+  ahead: new Map(),
+  push: new Map(),
+  inquiry: null,
+  round: 0,
+  listed: new Set(),
+  stalled: 0,
+  closed: false,
+});
+
+export const cloneSender = (sender: Sender): Sender => ({
+  ...sender,
+  subtrees: new Map(
+    [...sender.subtrees].map(([subtree, own]) => [
+      subtree,
+      {
+        ...own,
+        pages: new Set(own.pages),
+        give: new Map(own.give),
+        ahead: new Map(own.ahead),
+        push: new Map(own.push),
+        listed: new Set(own.listed),
+      },
+    ]),
+  ),
+});
+
+// -- what is due ----------------------------------------------------------------------------------------------------
+
+/** Every message that is due, in the order in which it is best said; a driver takes as many as its window has room for. */
+export function* says(sender: Sender): Generator<Message, void> {
+  const { epoch, owner, attempt, seen, giving } = sender;
+  if (sender.end !== null) return;
+  if (epoch === 0 || giving !== null) {
+    if (epoch === 0) yield { kind: 'OPEN', owner, attempt, seen };
+    else if (giving?.code === 'NAME_GONE') yield { kind: 'NAME_GONE', epoch, names: giving.names };
+    else yield { kind: 'ABORT', epoch };
+    return;
+  }
+  let isOpen = false;
+  for (const [subtree, own] of sender.subtrees) {
+    if (own.closed) continue;
+    isOpen = true;
+    yield* saysOf(sender, subtree, own);
+  }
+  if (!isOpen) yield { kind: 'COMMIT', epoch };
+}
+
+function* saysOf({ epoch, turn }: Sender, subtree: number, own: SenderSubtree): Generator<Message, void> {
+  for (const page of own.give.keys()) yield { kind: 'REFERENCES', epoch, subtree, page, turn };
+  for (const [name, page] of own.ahead) if (!own.give.has(page)) yield { kind: 'DATA', epoch, asked: false, name, turn };
+  for (const name of own.push.keys()) yield { kind: 'DATA', epoch, asked: true, name, turn };
+  if (own.inquiry !== null) yield inquiryOf(epoch, subtree, own, own.inquiry.underWay);
+}
+
+const inquiryOf = (epoch: number, subtree: number, own: SenderSubtree, underWay: boolean): Inquiry => ({
+  kind: 'PUSH_INQUIRY',
+  epoch,
+  subtree,
+  round: own.round,
+  underWay,
+  pages: [...own.pages].sort((a, b) => a - b),
+});
+
+/** When nothing is due in a subtree that is not closed, it inquires. */
+function inquireIfIdle(own: SenderSubtree): void {
+  if (own.closed || own.inquiry !== null || own.give.size + own.ahead.size + own.push.size > 0) return;
+  own.round++;
+  own.inquiry = { underWay: false };
+}
+
+// -- the driver's events --------------------------------------------------------------------------------------------
+
+/**
+ * Sends the data of a page without being asked, for the receiver has said that it holds nothing. Before the page is given.
+ */
+export function sendAhead(sender: Sender, subtree: number, page: number, names: readonly Name[]): void {
+  const own = sender.subtrees.get(subtree);
+  if (own?.give.has(page)) for (const name of names) if (!own.push.has(name) && !own.ahead.has(name)) own.ahead.set(name, page);
+}
+
+/** Values that cannot be read, or are not what their names say. Those that were asked for end the session. */
+export function unreadable(sender: Sender, names: readonly Name[]): void {
+  const gone = new Set<Name>();
+  for (const own of sender.subtrees.values()) {
+    for (const name of names) {
+      if (own.ahead.delete(name)) inquireIfIdle(own);
+      if (own.push.has(name)) gone.add(name);
+    }
+  }
+  if (gone.size > 0 && sender.end === null) sender.giving ??= { kind: 'failed', code: 'NAME_GONE', names: [...gone] };
+}
+
+// -- answers --------------------------------------------------------------------------------------------------------
+
+export function hear(sender: Sender, answer: Answer): void {
+  if (sender.end !== null) return;
+  switch (answer.kind) {
+    case 'OPENED':
+      return hearOpened(sender, answer.epoch, answer.fresh);
+    case 'TAKEN':
+      if (sender.epoch !== 0) return;
+      if (!sender.takesOver) sender.end = { kind: 'failed', code: 'CLAIM_LOST', names: [] };
+      sender.seen = Math.max(sender.seen, answer.epoch);
+      return;
+    case 'NOTED':
+    case 'KEPT':
+      return hearReceipt(sender, answer);
+    case 'MISSING':
+      return hearMissing(sender, answer);
+    case 'COMMITTED':
+      sender.end = { kind: 'committed' };
+      return;
+    case 'WITHHELD':
+      for (const subtree of answer.subtrees) reopenSubtree(sender, subtree);
+      return;
+    case 'ENDED':
+      sender.end = sender.giving;
+      return;
+    case 'REFUSED':
+      // A late copy of an older round, or data that was damaged on its way and is due again: nothing to do.
+      if (answer.code === 'CLAIM_LOST') sender.end = sender.giving ?? { kind: 'failed', code: 'CLAIM_LOST', names: [] };
+      if (answer.code === 'ROOT_DIFFERS') sender.giving ??= { kind: 'failed', code: 'ROOT_DIFFERS', names: [] };
+      return;
+  }
+}
+
+function hearOpened(sender: Sender, epoch: number, fresh: boolean): void {
+  if (sender.epoch !== 0) return;
+  sender.epoch = epoch;
+  for (const own of sender.subtrees.values()) {
+    if (fresh) for (const page of own.pages) own.give.set(page, sender.turn);
+    inquireIfIdle(own);
+  }
+}
+
+function hearReceipt(sender: Sender, answer: Extract<Answer, { readonly kind: 'NOTED' | 'KEPT' }>): void {
+  for (const [subtree, own] of sender.subtrees) {
+    if (answer.kind === 'KEPT') {
+      own.ahead.delete(answer.name);
+      if ((own.push.get(answer.name)?.turn ?? Infinity) <= answer.turn) own.push.delete(answer.name);
+    } else if (answer.subtree === subtree && (own.give.get(answer.page) ?? Infinity) <= answer.turn) own.give.delete(answer.page);
+    if (sender.epoch !== 0) inquireIfIdle(own);
+  }
+}
+
+function hearMissing(sender: Sender, answer: Missing): void {
+  const own = sender.subtrees.get(answer.subtree);
+  if (own === undefined || own.inquiry === null || own.closed || answer.round !== own.round) return;
+  const { underWay } = own.inquiry;
+  own.inquiry = null;
+  sender.turn++;
+  if (answer.outstanding === 0) return closeSubtree(own);
+  noteProgress(sender, own, answer, underWay);
+  for (const page of answer.pages) {
+    own.pages.add(page);
+    own.give.set(page, sender.turn);
+  }
+  for (const { at, name } of answer.names) own.push.set(name, { at, turn: sender.turn });
+  // The list was capped: what follows is asked for while this is on its way.
+  if (answer.names.length > 0 && answer.outstanding > own.push.size + own.give.size) {
+    own.round++;
+    own.inquiry = { underWay: true };
+  }
+  inquireIfIdle(own);
+}
+
+/** A round with nothing under way that lists all again that was listed before has brought nothing. */
+function noteProgress(sender: Sender, own: SenderSubtree, { pages, names }: Missing, underWay: boolean): void {
+  const items = [...pages.map((page) => `page ${page}`), ...names.map(({ name }) => name)];
+  if (!underWay) {
+    const now = new Set(items);
+    const isStalled = own.listed.size > 0 && [...own.listed].every((item) => now.has(item));
+    own.stalled = isStalled ? own.stalled + 1 : 0;
+    own.listed.clear();
+  }
+  for (const item of items) own.listed.add(item);
+  if (own.stalled >= STALLED_ROUNDS_MAX) sender.giving ??= { kind: 'failed', code: 'MISSING_EXTENTS', names: names.map(nameOf) };
+}
+
+const nameOf = ({ name }: Reference): Name => name;
+
+function closeSubtree(own: SenderSubtree): void {
+  own.closed = true;
+  own.stalled = 0;
+  own.listed.clear();
+}
+
+function reopenSubtree(sender: Sender, subtree: number): void {
+  const own = sender.subtrees.get(subtree);
+  if (own === undefined) return;
+  own.closed = false;
+  inquireIfIdle(own);
+}

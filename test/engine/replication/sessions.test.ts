@@ -2,7 +2,7 @@
  * Sessions as a reader of docs/replication.md would try them: both reducers, a channel that does as it is told.
  */
 import { expect, test } from '@jest/globals';
-import type { Answer, Message, Name, Reference } from '../../../src/engine/replication/messages.ts';
+import { BASE_PAGE, type Answer, type Message, type Name, type Reference } from '../../../src/engine/replication/messages.ts';
 import {
   acceptedNames,
   confirmed,
@@ -215,6 +215,18 @@ test('a receiver that keeps nothing is given up after two rounds that list all a
   }
   expect(session.sender.end).toEqual({ kind: 'failed', code: 'MISSING_EXTENTS', names: ['a', 'b'] });
   expect(session.pushed()).toHaveLength(4);
+});
+
+test('pages that a proof finds wanting, of the snapshot or of the base, are asked for and given', () => {
+  const session = new Session(pagesOf(['a']), ['a']);
+  const inquiry = session.until('PUSH_INQUIRY');
+  if (inquiry.kind !== 'PUSH_INQUIRY') throw new Error('not an inquiry');
+  const answer = hearInquiry(session.receiver, inquiry, { lost: [], pages: [BASE_PAGE, 0] }, session);
+  expect(answer).toMatchObject({ outstanding: 2, pages: [0, BASE_PAGE], names: [] });
+  hear(session.sender, answer);
+  session.run();
+  expect(session.said.flatMap((message) => (message.kind === 'REFERENCES' ? [message.page] : []))).toEqual([0, 0, BASE_PAGE]);
+  expect(session.sender.end).toEqual({ kind: 'committed' });
 });
 
 test('COMMIT is withheld while a subtree is not closed, whoever says it', () => {

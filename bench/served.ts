@@ -38,7 +38,7 @@ const LOAD_ROUNDS = 3;
 
 /** What captures, back to back, take from somebody who writes at random to all of the disk; a share of the writer's operations. */
 async function costOfCaptures(installation: Installation, folder: string, uri: string, flushEvery: number | null) {
-  const more = flushEvery === null ? [] : [`--fdatasync=${flushEvery}`];
+  const more = flushEvery === null ? [] : [`--fsync=${flushEvery}`];
   const rounds: { readonly alone: number; readonly beside: number }[] = [];
   let captures = 0;
   for (let round = 0; round < LOAD_ROUNDS; round++) {

@@ -1,7 +1,7 @@
 /** A client's certificates where libnbd and its tools look for them, so that one folder serves them all. */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { ClientTls } from './client.ts';
+import type { ClientTls } from './client-handshake.ts';
 import type { TlsOfUri } from './uri.ts';
 
 export async function readClientCertificates({ host, certificates }: TlsOfUri): Promise<ClientTls> {

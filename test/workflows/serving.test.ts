@@ -195,4 +195,21 @@ describeTemporal('served disks', () => {
     expect(await stage.failure('restoreVolume', { volume: 'gone', store: 'a', target, mode: 'overwrite' })).toBe('DISK_IN_USE');
     expect(await pinsOf('gone')).toBe(0);
   });
+
+  test('the job of an instant restore that is started anew, as after a wiped Temporal, goes on with the disk that is there', async () => {
+    const { installation, weather } = stage;
+    await installation.addVolume('again', ['a'], spec);
+    await stage.run('captureSnapshot', { volume: 'again' });
+    const target = path.join(installation.folder, 'again.disk');
+    weather.slow('a', 'get', 400);
+    const lost = await stage.start('hydrateDisk', { volume: 'again', store: 'a', target });
+    const { uris } = await until(lost, (status) => status.uris.length > 0);
+    await lost.terminate('Temporal is wiped');
+    const job = await stage.start('hydrateDisk', { volume: 'again', store: 'a', target });
+    expect((await until(job, (status) => status.uris.length > 0)).uris).toEqual(uris);
+    weather.fair();
+    await job.result();
+    expect(await pinsOf('again')).toBe(0);
+    expect(await stage.failure('hydrateDisk', { volume: 'again', store: 'a', target })).toBe('DISK_EXISTS');
+  });
 });

@@ -26,18 +26,13 @@ export interface VolumeFigures {
   /** Of all views so far. */
   readonly writersHeld: number;
   readonly heldMs: number;
-  /** The last ones, oldest first. */
-  readonly freezePauseMs: readonly number[];
   /** Null: it stands alone. */
   readonly hydration: HydrationFigures | null;
 }
 
-const PAUSES_KEPT = 64;
-
 /** Counts what the events say, and passes them on. */
 export class VolumeCounts {
   readonly #passOn: (event: VolumeEvent) => void;
-  readonly #pauses: number[] = [];
   #writersHeld = 0;
   #heldMs = 0;
 
@@ -49,14 +44,11 @@ export class VolumeCounts {
     if (event.kind === 'held') {
       this.#writersHeld++;
       this.#heldMs += event.ms;
-    } else if (event.kind === 'frozen') {
-      this.#pauses.push(event.pauseMs);
-      if (this.#pauses.length > PAUSES_KEPT) this.#pauses.shift();
     }
     this.#passOn(event);
   }
 
-  figures(): Pick<VolumeFigures, 'writersHeld' | 'heldMs' | 'freezePauseMs'> {
-    return { writersHeld: this.#writersHeld, heldMs: this.#heldMs, freezePauseMs: [...this.#pauses] };
+  figures(): Pick<VolumeFigures, 'writersHeld' | 'heldMs'> {
+    return { writersHeld: this.#writersHeld, heldMs: this.#heldMs };
   }
 }

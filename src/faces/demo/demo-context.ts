@@ -36,7 +36,6 @@ export interface Story {
   first?: Captured;
   second?: Captured;
   third?: Captured;
-  served?: Captured;
   fourth?: Captured;
   damage?: Place & { readonly store: DemoStore };
 }

@@ -7,11 +7,12 @@ import { mkdir, open, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { HoldfastError } from '../../domain/errors.ts';
+import { hasErrno } from '../stores/file-errors.ts';
 
 /** Null: there is none. RECORD_INVALID with `advice` when it is not what was written. */
 export async function readNote<Schema extends z.ZodType>(file: string, schema: Schema, advice: string): Promise<z.output<Schema> | null> {
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return null;
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return null;
     throw error;
   });
   if (text === null) return null;

@@ -13,7 +13,7 @@ import { DISK_VIEW_BYTES_MAX } from '../../domain/limits.ts';
 import { openRestoreTarget } from '../../engine/transfer/restore-target.ts';
 import { serveDiskControl } from '../../engine/volumes/disks/disk-control-server.ts';
 import type { DiskOperations, DiskStatus, FrozenView, HydrationStatus, WantedView } from '../../engine/volumes/disks/disk-control.ts';
-import type { DiskFolder, DiskRecord, HydrationRecord } from '../../engine/volumes/disks/disk-record.ts';
+import { isSameFile, type DiskFolder, type DiskRecord, type HydrationRecord } from '../../engine/volumes/disks/disk-record.ts';
 import { findHooks, whileAtRest } from '../../engine/volumes/hooks.ts';
 import { checkExposure, type Certificates, type TcpAddress } from '../../engine/volumes/listening.ts';
 import { serveNbd, type NbdServer, type NbdServerEvent } from '../../engine/volumes/nbd/server.ts';
@@ -111,7 +111,7 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
     return this.#exclusively(async () => {
       const there = this.#disks.get(record.name);
       if (there !== undefined && isSame(there.record, record)) return this.#statusOf(there);
-      const same = there ?? [...this.#disks.values()].find((disk) => disk.record.path === record.path);
+      const same = there ?? (await this.#servedFrom(record.path));
       if (same !== undefined)
         throw new HoldfastError('DISK_EXISTS', `${same.record.name} is served from ${same.record.path}`, {
           disk: same.record.name,
@@ -181,6 +181,12 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
     return run;
   }
 
+  /** Two disks of one file would not know of each other's writes. */
+  async #servedFrom(path: string): Promise<Disk | undefined> {
+    for (const disk of this.#disks.values()) if (await isSameFile(disk.record.path, path)) return disk;
+    return undefined;
+  }
+
   #find(name: string): Disk {
     const disk = this.#disks.get(name);
     if (disk === undefined) throw new HoldfastError('DISK_NOT_FOUND', `no disk ${name} is served here`, { disk: name });
@@ -197,21 +203,17 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
     }
     const hooks = await Promise.all(asked.map(({ volume }) => findHooks(this.#options.hooksFolder, volume)));
     const consistency: FrozenView['consistency'] = hooks.includes(null) ? 'crash' : 'application';
-    const { freezes, pauseMs } = await whileAtRest(
+    const freezes = await whileAtRest(
       hooks.filter((pair) => pair !== null),
-      async () => {
-        const begun = performance.now();
-        const made = await ServedVolume.freezeTogether(asked.map(({ disk, snapshot }) => ({ volume: disk.volume, snapshot })));
-        return { freezes: made, pauseMs: performance.now() - begun };
-      },
+      () => ServedVolume.freezeTogether(asked.map(({ disk, snapshot }) => ({ volume: disk.volume, snapshot }))),
     );
     const moment = randomUUID();
     return asked.flatMap(({ disk, snapshot }, i) => {
       const freeze = freezes[i];
       if (freeze === undefined) return [];
-      const { name, sizeBytes } = disk.record;
+      const { name } = disk.record;
       const uri = nbdUri({ path: this.#options.folder.nbdSocket }, false, `${name}@${snapshot}`);
-      const answer = { disk: name, snapshot, uri, sizeBytes, moment, consistency, pauseMs };
+      const answer = { disk: name, snapshot, uri, moment, consistency };
       disk.views.set(snapshot, { freeze, answer });
       return [answer];
     });

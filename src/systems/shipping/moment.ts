@@ -79,8 +79,9 @@ async function reflinked(host: Host, plan: Frozen): Promise<Moment | null> {
   const consistency = hooks === null ? 'crash' : 'application';
   const there = await identityOf(source);
   if (there !== null) return { kind: 'reflink', source, consistency, identity: there };
-  await removeLeftBehind(path, host.nowMs());
   if (!(await shareBlocks(path, source))) return null;
+  // Only where copies can be made there are any.
+  await removeLeftBehind(path, host.nowMs());
   if (hooks !== null) {
     // The first one has shown that it works: nobody is brought to rest for nothing.
     await rm(source, { force: true });

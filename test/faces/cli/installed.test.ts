@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, open, readFile, readdir, rm, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { getPriority, tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { ERROR_KINDS } from '../../../src/domain/errors.ts';
@@ -201,6 +201,7 @@ describeInstalled('an installation', () => {
     const attached = await json<Report<{ readonly uris: readonly string[] }>>('volume', 'attach', 'disk');
     const captureDisk = async (): Promise<Captured> => (await json<Report<Captured>>('snapshot', 'create', 'disk')).result;
     await captureDisk();
+    expect((await run('doctor')).out).toMatch(/disk disk +ok +.*db\.img, 0 clients/);
     {
       using user = await useDisk(attached.result.uris[0] ?? '');
       await user.write(40 * EXTENT, randomBytes(512));
@@ -220,6 +221,14 @@ describeInstalled('an installation', () => {
     expect(await json('volume', 'show', 'disk')).toMatchObject({ path: at('new.img') });
     const nothing = await captureDisk();
     expect(nothing.changedExtents).toBe(0);
+    const { workers } = await json<{
+      readonly workers: readonly { readonly worker: string; readonly pid: number; readonly metricsUrl: string }[];
+    }>('status');
+    const of = (role: string) => workers.find(({ worker }) => worker === role);
+    const metrics = await (await fetch(of('disks')?.metricsUrl ?? '')).text();
+    expect(metrics).toContain('holdfast_disk_freeze_pause_seconds_count{role="disks",disk="disk"} 2');
+    // A node gives way to what it protects; who serves the disks does not.
+    expect([getPriority(of('node')?.pid), getPriority(of('disks')?.pid)]).toEqual([10, 0]);
     for (const disk of ['disk', 'disk.new']) await json('volume', 'detach', disk);
     expect(await json('volume', 'disks')).toEqual([]);
     content = await readFile(at('db.img'));

@@ -1,13 +1,20 @@
 /** The disk server of a host: what it serves, that it comes back as it was, moments of one disk and of several. */
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { newSnapshotId, volumeName, type SnapshotId } from '../../../src/domain/ids.ts';
+import { HoldfastError } from '../../../src/domain/errors.ts';
+import { newSnapshotId, repositoryName, storeName, volumeName, type SnapshotId } from '../../../src/domain/ids.ts';
 import type { DiskRecord } from '../../../src/engine/volumes/disks/disk-record.ts';
 import { diskFolderOf, openHost, type Host } from '../../../src/engine/volumes/host.ts';
+import { readCertificates } from '../../../src/engine/volumes/listening.ts';
+import { connectNbd } from '../../../src/engine/volumes/nbd/client.ts';
+import { parseNbdUri } from '../../../src/engine/volumes/nbd/uri.ts';
+import { createMetricsRegistry } from '../../../src/ground/metrics/registry.ts';
+import { createDiskMetrics } from '../../../src/systems/serving/disk-metrics.ts';
 import { DiskServer, type DiskEvent, type DiskServerOptions } from '../../../src/systems/serving/disk-server.ts';
+import { createCertificates } from '../../engine/volumes/nbd/certificates.ts';
 import { useDisk } from '../../engine/volumes/nbd/disk-user.ts';
 
 const EXTENT = 64 * 1024;
@@ -119,6 +126,57 @@ describe('a disk server', () => {
     const { uris } = await host.disks.attach(recordOf('db'));
     expect(uris).toHaveLength(2);
     expect((await read(uris[1] ?? '', 0, 4)).equals(Buffer.alloc(4))).toBe(true);
+  });
+
+  test('with certificates it serves those who show one of its authority, and nobody else', async () => {
+    await createCertificates(folder);
+    const certificates = await readCertificates(folder, 'server', 'test');
+    await start({ listen: { host: 'localhost', port: 0 }, certificates });
+    const { uris } = await host.disks.attach(recordOf('db'));
+    const parsed = parseNbdUri(uris[1] ?? '');
+    expect(uris[1]).toMatch(/^nbds:\/\/localhost:\d+\/db$/);
+    if (parsed === null) throw new Error('no address');
+    const tls = { ...(await readCertificates(folder, 'client', 'test')), host: 'localhost' };
+    await using client = await connectNbd({ at: parsed.at, export: 'db', tls }, { contexts: [] });
+    expect(client.sizeBytes).toBe(SIZE);
+    await expect(connectNbd({ at: parsed.at, export: 'db', tls: null }, { contexts: [] })).rejects.toThrow();
+    await expect(readCertificates(path.join(folder, 'none'), 'server', 'test')).rejects.toMatchObject({ code: 'ARGUMENT_INVALID' });
+  });
+
+  test('one file is one disk, whatever it is called', async () => {
+    await start();
+    const record = recordOf('db');
+    await host.disks.attach(record);
+    const alias = path.join(folder, 'alias.img');
+    symlinkSync(record.path, alias);
+    await expect(host.disks.attach({ ...record, name: 'other', path: alias })).rejects.toMatchObject({ code: 'DISK_EXISTS' });
+    expect(await host.disks.servedFrom(alias)).toEqual(record);
+  });
+
+  test('a disk whose store is gone is let go of by force, and its pin told of', async () => {
+    const gone = (): Promise<never> => Promise.reject(new HoldfastError('STORE_UNREACHABLE', 'the store is gone'));
+    await start({ originOf: ({ snapshot: of }) => ({ snapshot: of, open: gone, lift: gone }) });
+    const record = recordOf('db');
+    const from = { volume: volumeName('db'), store: storeName('a'), repository: repositoryName('db'), snapshot: snapshot(), pin: 'p1' };
+    await host.disks.attach({ ...record, hydration: from });
+    await expect(host.disks.detach('db', false)).rejects.toMatchObject({ code: 'DISK_IN_USE' });
+    await host.disks.detach('db', true);
+    expect(await host.disks.list()).toEqual([]);
+    expect(events).toContainEqual(expect.objectContaining({ kind: 'pin-left', disk: 'db', pin: 'p1' }));
+  });
+
+  test('its metrics tell freezes, waits for what only a store has, and failed requests, by disk', async () => {
+    const registry = createMetricsRegistry({ role: 'disks' });
+    const metrics = createDiskMetrics(registry);
+    await start({ onEvent: (event) => metrics.note(event) });
+    const { uris } = await host.disks.attach(recordOf('db'));
+    await host.disks.freeze([wanted('db', snapshot())]);
+    using user = await useDisk(uris[0] ?? '');
+    await expect(user.read(SIZE, 1)).rejects.toThrow();
+    metrics.note({ kind: 'volume', disk: 'db', event: { kind: 'firstTouch', volume: 'db', extent: 1, ms: 20 } });
+    const text = await registry.metrics();
+    for (const line of ['freeze_pause_seconds_count{role="disks",disk="db"} 1', 'first_touch_seconds_sum{role="disks",disk="db"} 0.02'])
+      expect(text).toContain(`holdfast_disk_${line}`);
   });
 
   test('a disk in use is not detached, unless forced', async () => {

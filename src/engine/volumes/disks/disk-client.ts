@@ -1,9 +1,8 @@
 /** A host's disks as the other processes of the host see them: what is served from where, and its server's control socket. */
-import { realpath } from 'node:fs/promises';
 import { request } from 'node:http';
 import { HoldfastError, isErrorCode } from '../../../domain/errors.ts';
 import { ANSWER_BYTES_MAX, failureBody, type DiskOperations } from './disk-control.ts';
-import type { DiskFolder, DiskRecord } from './disk-record.ts';
+import { isSameFile, type DiskFolder, type DiskRecord } from './disk-record.ts';
 
 export interface Disks extends DiskOperations {
   /** What is served from a file or device, whether its server runs or not; null: nothing. */
@@ -26,8 +25,8 @@ export function connectDisks(folder: DiskFolder): Disks {
     freeze: call('freeze'),
     closeView: call('closeView'),
     async servedFrom(path) {
-      const real = await realpath(path).catch(() => path);
-      return (await folder.list()).find((disk) => disk.path === path || disk.path === real) ?? null;
+      for (const disk of await folder.list()) if (await isSameFile(disk.path, path)) return disk;
+      return null;
     },
   };
 }

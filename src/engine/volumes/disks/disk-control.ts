@@ -16,13 +16,10 @@ export interface FrozenView {
   readonly snapshot: SnapshotId;
   /** The view as an NBD export on the host. */
   readonly uri: string;
-  readonly sizeBytes: number;
   /** Another one each time that a moment is frozen: tells a view from one that was made after the first was lost. */
   readonly moment: string;
   /** 'application' when hooks had brought the volume's application to rest. */
   readonly consistency: 'application' | 'crash';
-  /** For so long writers waited. */
-  readonly pauseMs: number;
 }
 
 export interface WantedView {

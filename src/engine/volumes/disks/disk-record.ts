@@ -4,12 +4,13 @@
  * A host must be able to serve its disks when no store and no Temporal answers, so what it serves is written down on it and
  * not in the catalog.
  */
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { diskSchema, repositorySchema, snapshotSchema, storeSchema, volumeSchema } from '../../../domain/id-schemas.ts';
 import { DISK_PATTERN } from '../../../domain/ids.ts';
 import { EXTENT_BYTES_MAX, EXTENT_BYTES_MIN } from '../../../domain/limits.ts';
+import { hasErrno } from '../../../ground/stores/file-errors.ts';
 import { readNote, writeNote } from '../../../ground/notes/note.ts';
 
 /** Where a disk's bytes come from as long as it does not have them itself. */
@@ -35,6 +36,15 @@ export const diskRecord = z.strictObject({
 export type DiskRecord = z.infer<typeof diskRecord>;
 
 const RECORD = 'disk.json';
+
+/** Whether two names are of one file or device, as a link makes them; one that is not there is the same as nothing. */
+export async function isSameFile(a: string, b: string): Promise<boolean> {
+  if (a === b) return true;
+  const [one, other] = await Promise.all([a, b].map((file) => stat(file, { bigint: true }).catch(() => null)));
+  if (!one || !other) return false;
+  if (one.isBlockDevice() && other.isBlockDevice()) return one.rdev === other.rdev;
+  return one.dev === other.dev && one.ino === other.ino;
+}
 
 /** The folder of one host's disks, and what lies where in it. */
 export class DiskFolder {
@@ -70,7 +80,7 @@ export class DiskFolder {
   async list(): Promise<readonly DiskRecord[]> {
     const found: DiskRecord[] = [];
     const names = await readdir(this.#root).catch((error: unknown) => {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+      if (hasErrno(error, 'ENOENT')) return [];
       throw error;
     });
     for (const disk of names) {

@@ -141,7 +141,7 @@ export const serve: Step<DemoContext> = {
   name: 'serve',
   title: 'served as a disk: captured while it is written, exported, mounted, restored at once',
   async run(context) {
-    const { folder, programs, installation, story, note } = context;
+    const { folder, programs, installation, note } = context;
     const copy = path.join(folder.restored, 'exported.img');
     await installation.startWorker('disks');
     const { result: disk } = await programs.holdfastJson(attached, ['volume', 'attach', VOLUME], installation.variables);
@@ -169,7 +169,6 @@ export const serve: Step<DemoContext> = {
     await rm(copy);
     await programs.holdfastJson(z.unknown(), ['volume', 'detach', VOLUME], installation.variables);
     await installation.stopWorker('disks');
-    story.served = { result, snapshot: result.snapshot, digest: null };
     return {
       figures: {
         ...{ snapshot: result.snapshot, consistency: result.consistency, writes: load.writes, lastWriteInSnapshot: last },

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { connectNbd } from '../../../src/engine/volumes/nbd/client.ts';
 import { diskFolderOf } from '../../../src/engine/volumes/host.ts';
 import { nbdUri, parseNbdUri } from '../../../src/engine/volumes/nbd/uri.ts';
-import { connectDisk, Gone, type Connection } from './connection.ts';
+import { connectDisk, Gone, type Connection } from '../../engine/volumes/nbd/disk-connection.ts';
 import { DiskModel, judge } from './model.ts';
 import { SECTOR_BYTES, valuesOf } from './stamp.ts';
 import { messageOf, Violation } from './violation.ts';
@@ -48,7 +48,7 @@ export class Disk {
   async connect(isWanted: () => boolean): Promise<Connection | null> {
     for (; isWanted(); await sleep(RETRY_MS)) {
       try {
-        const connection = await connectDisk(this.uri, (violation) => this.#world.fail(violation));
+        const connection = await connectDisk(this.uri, (what) => this.#world.fail(new Violation(what)));
         this.#connections.add(connection);
         void connection.ended.then(() => {
           this.#connections.delete(connection);

@@ -5,7 +5,7 @@
  * Every answer is held against the model at once.
  */
 import { COMMAND, COMMAND_FLAG, ERRNO } from '../../../src/engine/volumes/nbd/protocol.ts';
-import { Gone, Refused, type Connection } from './connection.ts';
+import { Gone, Refused, type Connection } from '../../engine/volumes/nbd/disk-connection.ts';
 import { diceOf, type Dice } from './dice.ts';
 import type { Disk } from './disk.ts';
 import { judge } from './model.ts';

@@ -1,10 +1,9 @@
 /** A connection to a disk as a writer uses it: many requests at once, each change with the flags that it wants, simple replies. */
 import { connect } from 'node:net';
-import { COMMAND, OPTION, SIMPLE_REPLY_BYTES, SIMPLE_REPLY_MAGIC } from '../../../src/engine/volumes/nbd/protocol.ts';
-import { encodeRequest } from '../../../src/engine/volumes/nbd/requests.ts';
-import { parseNbdUri } from '../../../src/engine/volumes/nbd/uri.ts';
-import { clientFlags, go, GO_REPLY_BYTES, GREETING_BYTES } from '../../engine/volumes/nbd/raw-client.ts';
-import { Violation } from './violation.ts';
+import { COMMAND, OPTION, SIMPLE_REPLY_BYTES, SIMPLE_REPLY_MAGIC } from '../../../../src/engine/volumes/nbd/protocol.ts';
+import { encodeRequest } from '../../../../src/engine/volumes/nbd/requests.ts';
+import { parseNbdUri } from '../../../../src/engine/volumes/nbd/uri.ts';
+import { clientFlags, go, GO_REPLY_BYTES, GREETING_BYTES } from './raw-client.ts';
 
 /** The server's answer is an error. */
 export class Refused extends Error {
@@ -42,8 +41,8 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** Throws Gone when nobody serves it. What comes and is no reply is told to `onNonsense`, once. */
-export async function connectDisk(uri: string, nonsense: (violation: Violation) => void): Promise<Connection> {
+/** Throws Gone when nobody serves it. What comes and is no reply is told to `nonsense`, once. */
+export async function connectDisk(uri: string, nonsense: (what: string) => void): Promise<Connection> {
   const parsed = parseNbdUri(uri);
   if (parsed === null) throw new Error(`${uri} is no export`);
   const socket = connect(parsed.at);
@@ -63,8 +62,8 @@ export async function connectDisk(uri: string, nonsense: (violation: Violation) 
   );
   socket.on('error', () => undefined);
   let before = 'the first reply';
-  const onNonsense = (violation: Violation): void => {
-    nonsense(violation);
+  const onNonsense = (what: string): void => {
+    nonsense(what);
     socket.destroy();
   };
   const take = (): void => {
@@ -73,7 +72,7 @@ export async function connectDisk(uri: string, nonsense: (violation: Violation) 
       const one = waiting.get(cookie);
       if (input.readUInt32BE(0) !== SIMPLE_REPLY_MAGIC || one === undefined) {
         const what = `no reply: ${input.toString('hex', 0, 48)}, ${input.length} bytes, after ${before}; ${waiting.size} of ${serial} wait`;
-        return onNonsense(new Violation(`the server sends ${uri} what is ${what}`));
+        return onNonsense(`the server sends ${uri} what is ${what}`);
       }
       const errno = input.readUInt32BE(4);
       const bytes = SIMPLE_REPLY_BYTES + (errno === 0 ? one.bytes : 0);

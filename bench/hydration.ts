@@ -8,10 +8,9 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, ftruncateSync, mkdirSync, openSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { repositoryName, storeName, volumeName } from '../src/domain/ids.ts';
-import { openHome, type Home } from '../src/engine/catalog/home.ts';
+import type { Home } from '../src/engine/catalog/home.ts';
 import { newestVisible, subtreeCount, transferReader, valuesOf } from '../src/engine/repository/transfer-reader.ts';
 import { openRestoreTarget } from '../src/engine/transfer/restore-target.ts';
 import { restoreSubtree } from '../src/engine/transfer/restore.ts';
@@ -19,7 +18,7 @@ import { ServedVolume, type Origin } from '../src/engine/volumes/served-volume.t
 import { createSnapshotView } from '../src/engine/volumes/snapshot-view.ts';
 import { initialiseFileStore } from '../src/ground/stores/file-root.ts';
 import { Threads } from '../src/ground/threads/threads.ts';
-import { settleDisk } from './installation.ts';
+import { openBenchHome, settleDisk } from './installation.ts';
 import { captureDirectly } from './large-repositories.ts';
 import { rowsImage } from './pipeline-images.ts';
 
@@ -37,19 +36,6 @@ const at = (numbers: readonly number[], share: number): number =>
   numbers.toSorted((a, b) => a - b)[Math.min(numbers.length - 1, Math.floor(numbers.length * share))] ?? NaN;
 const secondsSince = (begun: number): number => (performance.now() - begun) / 1000;
 const round = (n: number): number => Math.round(n * 1000) / 1000;
-
-const openBenchHome = (folder: string, cache: string): Promise<Home> =>
-  openHome({
-    ...{ url: `file://${folder}/home`, passphrase: 'env:HOLDFAST_PASSPHRASE', cacheDir: path.join(folder, cache) },
-    variables: { ...process.env, HOLDFAST_PASSPHRASE: 'a passphrase of the bench' },
-    environment: {
-      writer: 'bench',
-      nowMs: () => Date.now(),
-      random: (n) => randomBytes(n),
-      sleep: (ms) => sleep(ms),
-      alarm: (message) => process.stderr.write(`${message}\n`),
-    },
-  });
 
 async function addVolume(home: Home, name: string, image: string): Promise<void> {
   const volume = { name: volumeName(name), incarnation: 1, node: 'bench', path: image, extentBytes: EXTENT, stores: [STORE] };

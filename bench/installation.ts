@@ -49,6 +49,7 @@ export interface Installation extends AsyncDisposable {
 }
 
 const HOST = 'bench';
+const PASSPHRASE = 'a passphrase of the bench';
 
 /** Before a clock starts: nobody pays for what somebody else has left to be written. */
 export const settleDisk = (): void => void execFileSync('sync');
@@ -57,6 +58,20 @@ const node = createRequire(import.meta.url)
   .resolve('../package.json')
   .replace('package.json', 'node_modules/.bin/node');
 const script = (name: string): string => path.join(import.meta.dirname, '..', 'workers', `${name}.ts`);
+
+/** The home of a bench's folder, for what is done in its own process; each with a cache of its own. */
+export const openBenchHome = (folder: string, cache: string): Promise<Home> =>
+  openHome({
+    ...{ url: `file://${folder}/home`, passphrase: 'env:HOLDFAST_PASSPHRASE', cacheDir: path.join(folder, cache) },
+    variables: { ...process.env, HOLDFAST_PASSPHRASE: PASSPHRASE },
+    environment: {
+      writer: 'bench',
+      nowMs: () => Date.now(),
+      random: (n) => randomBytes(n),
+      sleep: (ms) => sleep(ms),
+      alarm: (message) => process.stderr.write(`${message}\n`),
+    },
+  });
 
 export async function openInstallation(folder: string): Promise<Installation> {
   mkdirSync(folder, { recursive: true });
@@ -69,21 +84,10 @@ export async function openInstallation(folder: string): Promise<Installation> {
   );
   const variables = {
     ...process.env,
-    ...{ HOLDFAST_HOME: folder, HOLDFAST_HOST: HOST, HOLDFAST_PASSPHRASE: 'a passphrase of the bench' },
+    ...{ HOLDFAST_HOME: folder, HOLDFAST_HOST: HOST, HOLDFAST_PASSPHRASE: PASSPHRASE },
     ...{ HOLDFAST_TEMPORAL_ADDRESS: temporal.address, UV_THREADPOOL_SIZE: '8' },
   };
-  const home = stack.use(
-    await openHome({
-      ...{ url: `file://${folder}/home`, passphrase: 'env:HOLDFAST_PASSPHRASE', cacheDir: path.join(folder, 'bench-cache'), variables },
-      environment: {
-        writer: 'bench',
-        nowMs: () => Date.now(),
-        random: (n) => randomBytes(n),
-        sleep: (ms) => sleep(ms),
-        alarm: (message) => process.stderr.write(`${message}\n`),
-      },
-    }),
-  );
+  const home = stack.use(await openBenchHome(folder, 'bench-cache'));
   const spawnWorker = (name: string): ChildProcess => {
     const log = openSync(path.join(folder, `${name}.log`), 'a');
     return spawn(node, [...WORKER_FLAGS, script(name)], { env: variables, stdio: ['ignore', log, log] });

@@ -5,7 +5,7 @@
  */
 import { pino } from 'pino';
 import { diskFolderOf, hooksFolderOf } from '../src/engine/volumes/host.ts';
-import { parseListen, readCertificates } from '../src/engine/volumes/listening.ts';
+import { parseListen, readServerCertificates } from '../src/engine/volumes/listening.ts';
 import { readConfiguration, type Variables } from '../src/ground/configuration/configuration.ts';
 import { tightenAllocator } from '../src/ground/libc/allocator.ts';
 import { serveMetrics } from '../src/ground/metrics/metrics-server.ts';
@@ -16,6 +16,7 @@ import { createDiskMetrics } from '../src/systems/serving/disk-metrics.ts';
 import { DiskServer, type DiskEvent } from '../src/systems/serving/disk-server.ts';
 import { pinnedOrigin } from '../src/systems/serving/origin.ts';
 import { openProcessHome } from './process-home.ts';
+import { messageOf } from '../src/domain/errors.ts';
 
 /** Runs until SIGINT or SIGTERM. */
 export async function runDisksProcess(variables: Variables): Promise<void> {
@@ -35,7 +36,7 @@ export async function runDisksProcess(variables: Variables): Promise<void> {
     folder: diskFolderOf(configuration.folder),
     hooksFolder: hooksFolderOf(configuration.folder),
     listen: listen === null ? null : parseListen(listen, 'disks.listen'),
-    certificates: certificates === null ? null : await readCertificates(certificates, 'server', 'disks.certificates'),
+    certificates: certificates === null ? null : await readServerCertificates(certificates, 'disks.certificates'),
     originOf: (from) => pinnedOrigin(parts, from),
     onEvent(event) {
       metrics.note(event);
@@ -69,8 +70,6 @@ interface Line {
   readonly facts: Readonly<Record<string, unknown>>;
   readonly text: string;
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 function lineOf(event: DiskEvent): Line | null {
   switch (event.kind) {

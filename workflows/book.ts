@@ -21,7 +21,7 @@ import {
 } from '@temporalio/workflow';
 import type { Failure, JobInputs, JobKind, JobStatus } from '../src/domain/jobs.ts';
 import { STATUS_QUERY } from '../src/domain/jobs.ts';
-import { isErrorCode } from '../src/domain/errors.ts';
+import { isErrorCode, messageOf } from '../src/domain/errors.ts';
 import { short } from './queues.ts';
 
 const VOLUME = defineSearchAttributeKey('HoldfastVolume', SearchAttributeType.KEYWORD);
@@ -129,5 +129,5 @@ export function failureOf(error: unknown): Failure {
   if (at instanceof ApplicationFailure) return { code: at.type && isErrorCode(at.type) ? at.type : 'INTERNAL', message: at.message };
   if (at instanceof TimeoutFailure) return { code: 'STORE_UNREACHABLE', message: 'no answer in time' };
   if (isCancellation(error)) return { code: 'JOB_CANCELLED', message: 'the job was cancelled' };
-  return { code: 'INTERNAL', message: at instanceof Error ? at.message : String(at) };
+  return { code: 'INTERNAL', message: messageOf(at) };
 }

@@ -299,3 +299,6 @@ export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(ER
 /** Narrows to a HoldfastError, optionally of one of the codes named. */
 export const isHoldfastError = (error: unknown, ...codes: readonly ErrorCode[]): error is HoldfastError =>
   error instanceof HoldfastError && (codes.length === 0 || codes.includes(error.code));
+
+/** What was thrown, in words; what is thrown need not be an error. */
+export const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));

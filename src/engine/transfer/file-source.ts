@@ -13,7 +13,7 @@
 import { constants, type BigIntStats } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, messageOf } from '../../domain/errors.ts';
 import { blockDeviceBytes, deviceWrites } from '../../ground/libc/block-device.ts';
 import { adviseSequential, dataRanges, type DataRange } from '../../ground/libc/libc.ts';
 import type { SourceView } from './contract.ts';
@@ -34,12 +34,7 @@ export interface FileSource extends SourceView, AsyncDisposable {
 }
 
 const unreadable = (path: string, cause: unknown): HoldfastError =>
-  new HoldfastError(
-    'SOURCE_UNREADABLE',
-    `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`,
-    { path },
-    cause,
-  );
+  new HoldfastError('SOURCE_UNREADABLE', `${path} cannot be read: ${messageOf(cause)}`, { path }, cause);
 
 const isBusy = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'EBUSY';
 

@@ -1,18 +1,10 @@
 /** Where a server of ours listens over TCP: as people write it, and only as open as its credentials allow. */
-import { readFile } from 'node:fs/promises';
-import path from 'node:path';
-import { HoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, messageOf } from '../../domain/errors.ts';
+import { readCertificates, type Certificates } from './nbd/certificates.ts';
 
 export interface TcpAddress {
   readonly host: string;
   readonly port: number;
-}
-
-/** PEM, each: of this side, and of the authority whose certificates it takes from the other. */
-export interface Certificates {
-  readonly ca: Buffer;
-  readonly cert: Buffer;
-  readonly key: Buffer;
 }
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/;
@@ -34,12 +26,8 @@ export function checkExposure({ host }: TcpAddress, certificates: Certificates |
   });
 }
 
-/** `ca-cert.pem`, and `<side>-cert.pem` and `<side>-key.pem` of this side: the names that QEMU and nbdkit know. */
-export async function readCertificates(folder: string, side: 'server' | 'client', field: string): Promise<Certificates> {
-  const read = (name: string): Promise<Buffer> =>
-    readFile(path.join(folder, name)).catch((error: unknown) => {
-      throw new HoldfastError('ARGUMENT_INVALID', `${path.join(folder, name)} cannot be read`, { field }, error);
-    });
-  const [ca, cert, key] = await Promise.all([read('ca-cert.pem'), read(`${side}-cert.pem`), read(`${side}-key.pem`)]);
-  return { ca, cert, key };
-}
+/** A server's, from a folder. `field`: the option or variable that it came from. */
+export const readServerCertificates = (folder: string, field: string): Promise<Certificates> =>
+  readCertificates(folder, 'server').catch((error: unknown) => {
+    throw new HoldfastError('ARGUMENT_INVALID', `the certificates cannot be read: ${messageOf(error)}`, { field }, error);
+  });

@@ -4,7 +4,7 @@
  * What the server says is not allocated and reads as zeros is not read. One source is opened for one stretch of the volume
  * (a subtree), and what is allocated there is asked once, in whole extents, so that memory follows the stretch.
  */
-import { HoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, messageOf } from '../../domain/errors.ts';
 import type { DataRange } from '../../ground/libc/libc.ts';
 import { allEnded } from '../../ground/threads/all-ended.ts';
 import type { SourceView } from '../transfer/contract.ts';
@@ -22,7 +22,7 @@ export interface Stretch {
 }
 
 const unreadable = (what: string, cause: unknown): HoldfastError =>
-  new HoldfastError('SOURCE_UNREADABLE', `${what}: ${cause instanceof Error ? cause.message : String(cause)}`, {}, cause);
+  new HoldfastError('SOURCE_UNREADABLE', `${what}: ${messageOf(cause)}`, {}, cause);
 
 /** `client` is its user's to close. Memory: two bits for each extent of the stretch. */
 export async function nbdSource(client: NbdClient, extentBytes: number, stretch: Stretch): Promise<SourceView> {

@@ -2,7 +2,7 @@
  * The one place where an error becomes text and an exit status. All of it comes from the table of codes; whatever is not a
  * HoldfastError is a mistake of ours: INTERNAL, its stack under --verbose only.
  */
-import { ERROR_KINDS, HoldfastError, isHoldfastError, type ErrorDetails } from '../../domain/errors.ts';
+import { ERROR_KINDS, HoldfastError, isHoldfastError, type ErrorDetails, messageOf } from '../../domain/errors.ts';
 
 export interface ErrorStyle {
   readonly json: boolean;
@@ -20,7 +20,7 @@ const CAUSES_MAX = 4;
 
 export function asHoldfastError(error: unknown): HoldfastError {
   if (isHoldfastError(error)) return error;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   return new HoldfastError('INTERNAL', message || 'an error without a message', {}, error);
 }
 

@@ -8,7 +8,7 @@
 import { constants } from 'node:fs';
 import { access, mkdir, mkdtemp, readdir, realpath, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, isHoldfastError, messageOf } from '../../domain/errors.ts';
 import type { StackEnvironment } from './environment.ts';
 import type { Progress } from './progress.ts';
 import { withProcessLock } from '../../ground/processes/process-lock.ts';
@@ -91,7 +91,7 @@ async function provisionInto(component: Component, { environment, progress }: Fi
     await rename(path.join(making, component.cached), path.join(target, component.cached));
   } catch (error) {
     if (isHoldfastError(error, 'COMPONENT_UNAVAILABLE')) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new HoldfastError(
       'COMPONENT_UNAVAILABLE',
       `${component.name} cannot be had here: ${reason}; ${component.remedy}`,

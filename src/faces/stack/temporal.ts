@@ -9,7 +9,7 @@
  * power cut may. What Temporal holds can be rebuilt from the logs (`holdfast reconcile`).
  */
 import { Connection, isGrpcServiceError } from '@temporalio/client';
-import { HoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, messageOf } from '../../domain/errors.ts';
 import { noSecurity, withoutTemporalVariables, type TemporalAccess } from '../../ground/configuration/temporal-access.ts';
 import { ensureTemporal } from './components.ts';
 import type { FinderOptions } from './component.ts';
@@ -148,7 +148,7 @@ export async function externalTemporal({ environment }: Pick<FinderOptions, 'env
   if (address === undefined) return null;
   const ready = await temporalIsReady({ address, namespace, security }, SEARCH_ATTRIBUTES).catch((error: unknown) => {
     if (error instanceof HoldfastError) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     const code = DENIED.includes(statusOf(error) ?? -1) ? 'TEMPORAL_DENIED' : 'TEMPORAL_UNREACHABLE';
     throw new HoldfastError(code, `${address}, namespace ${namespace}: ${reason}`, { address, namespace }, error);
   });

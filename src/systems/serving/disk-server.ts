@@ -15,7 +15,8 @@ import { serveDiskControl } from '../../engine/volumes/disks/disk-control-server
 import type { DiskOperations, DiskStatus, FrozenView, HydrationStatus, WantedView } from '../../engine/volumes/disks/disk-control.ts';
 import { isSameFile, type DiskFolder, type DiskRecord, type HydrationRecord } from '../../engine/volumes/disks/disk-record.ts';
 import { findHooks, whileAtRest } from '../../engine/volumes/hooks.ts';
-import { checkExposure, type Certificates, type TcpAddress } from '../../engine/volumes/listening.ts';
+import { checkExposure, type TcpAddress } from '../../engine/volumes/listening.ts';
+import type { Certificates } from '../../engine/volumes/nbd/certificates.ts';
 import { serveNbd, type NbdServer, type NbdServerEvent } from '../../engine/volumes/nbd/server.ts';
 import { nbdUri } from '../../engine/volumes/nbd/uri.ts';
 import { ServedVolume, type Freeze, type Origin, type VolumeEvent } from '../../engine/volumes/served-volume.ts';

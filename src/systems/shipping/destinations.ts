@@ -2,7 +2,7 @@
  * Destinations of a job: claimed, opened and committed store by store, so that one store's trouble is its own.
  */
 import type { Failure } from '../../domain/jobs.ts';
-import { isHoldfastError, type HoldfastError } from '../../domain/errors.ts';
+import { isHoldfastError, type HoldfastError, messageOf } from '../../domain/errors.ts';
 import type { Lineage, RepositoryName, SnapshotId, StoreName } from '../../domain/ids.ts';
 import type { Home } from '../../engine/catalog/home.ts';
 import { abortClaim, claimLineage } from '../../engine/repository/claims.ts';
@@ -16,9 +16,7 @@ import { StorePaused } from './gate.ts';
 import { codecOf, type OpenedDestination } from './plan.ts';
 
 export const failureOf = (error: unknown): Failure =>
-  isHoldfastError(error)
-    ? { code: error.code, message: error.message }
-    : { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) };
+  isHoldfastError(error) ? { code: error.code, message: error.message } : { code: 'INTERNAL', message: messageOf(error) };
 
 export interface DestinationRequest {
   readonly lineage: Lineage;

@@ -4,14 +4,14 @@
  * An export that is read-only is taken for a moment of its volume (a frozen view, a backup export of QEMU): 'crash'. One that
  * may be written has no moment: 'fuzzy', which wants consent.
  */
-import { HoldfastError } from '../../domain/errors.ts';
+import { HoldfastError, messageOf } from '../../domain/errors.ts';
 import type { SnapshotId } from '../../domain/ids.ts';
 import { SUBTREE_EXTENTS } from '../../domain/limits.ts';
 import type { DataRange } from '../../ground/libc/libc.ts';
 import type { SourceView } from '../../engine/transfer/contract.ts';
 import { openFileSource, type Consistency } from '../../engine/transfer/file-source.ts';
 import { connectNbd, type NbdClient } from '../../engine/volumes/nbd/client.ts';
-import { readClientCertificates } from '../../engine/volumes/nbd/client-certificates.ts';
+import { readClientCertificates } from '../../engine/volumes/nbd/certificates.ts';
 import { parseNbdUri, type NbdUri } from '../../engine/volumes/nbd/uri.ts';
 import { markedRanges, nbdSource, type Stretch } from '../../engine/volumes/nbd-source.ts';
 
@@ -43,7 +43,7 @@ export async function openSource(request: SourceRequest): Promise<VolumeSource> 
   const { extentBytes, subtree, bases, bitmap } = request;
   const contexts = ['base:allocation', ...bases.map(changedContext), ...(bitmap === null ? [] : [bitmapContext(bitmap)])];
   const client = await connectTo(uri, contexts).catch((cause: unknown) => {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = messageOf(cause);
     throw new HoldfastError('SOURCE_UNREADABLE', `${request.path} cannot be read: ${why}`, { path: request.path }, cause);
   });
   try {

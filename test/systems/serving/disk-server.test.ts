@@ -8,7 +8,8 @@ import { HoldfastError } from '../../../src/domain/errors.ts';
 import { newSnapshotId, repositoryName, storeName, volumeName, type SnapshotId } from '../../../src/domain/ids.ts';
 import type { DiskRecord } from '../../../src/engine/volumes/disks/disk-record.ts';
 import { diskFolderOf, openHost, type Host } from '../../../src/engine/volumes/host.ts';
-import { readCertificates } from '../../../src/engine/volumes/listening.ts';
+import { readServerCertificates } from '../../../src/engine/volumes/listening.ts';
+import { readCertificates } from '../../../src/engine/volumes/nbd/certificates.ts';
 import { connectNbd } from '../../../src/engine/volumes/nbd/client.ts';
 import { parseNbdUri } from '../../../src/engine/volumes/nbd/uri.ts';
 import { createMetricsRegistry } from '../../../src/ground/metrics/registry.ts';
@@ -130,17 +131,17 @@ describe('a disk server', () => {
 
   test('with certificates it serves those who show one of its authority, and nobody else', async () => {
     await createCertificates(folder);
-    const certificates = await readCertificates(folder, 'server', 'test');
+    const certificates = await readServerCertificates(folder, 'test');
     await start({ listen: { host: 'localhost', port: 0 }, certificates });
     const { uris } = await host.disks.attach(recordOf('db'));
     const parsed = parseNbdUri(uris[1] ?? '');
     expect(uris[1]).toMatch(/^nbds:\/\/localhost:\d+\/db$/);
     if (parsed === null) throw new Error('no address');
-    const tls = { ...(await readCertificates(folder, 'client', 'test')), host: 'localhost' };
+    const tls = { ...(await readCertificates(folder, 'client')), host: 'localhost' };
     await using client = await connectNbd({ at: parsed.at, export: 'db', tls }, { contexts: [] });
     expect(client.sizeBytes).toBe(SIZE);
     await expect(connectNbd({ at: parsed.at, export: 'db', tls: null }, { contexts: [] })).rejects.toThrow();
-    await expect(readCertificates(path.join(folder, 'none'), 'server', 'test')).rejects.toMatchObject({ code: 'ARGUMENT_INVALID' });
+    await expect(readServerCertificates(path.join(folder, 'none'), 'test')).rejects.toMatchObject({ code: 'ARGUMENT_INVALID' });
   });
 
   test('one file is one disk, whatever it is called', async () => {

@@ -1,6 +1,6 @@
 /** A host's disks as the other processes of the host see them: what is served from where, and its server's control socket. */
 import { request } from 'node:http';
-import { HoldfastError, isErrorCode } from '../../../domain/errors.ts';
+import { HoldfastError, isErrorCode, messageOf } from '../../../domain/errors.ts';
 import { ANSWER_BYTES_MAX, failureBody, type DiskOperations } from './disk-control.ts';
 import { isSameFile, type DiskFolder, type DiskRecord } from './disk-record.ts';
 
@@ -33,7 +33,7 @@ export function connectDisks(folder: DiskFolder): Disks {
 
 async function ask(socketPath: string, operation: string, args: readonly unknown[]): Promise<unknown> {
   const { status, text } = await post(socketPath, `/${operation}`, JSON.stringify(args)).catch((cause: unknown) => {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = messageOf(cause);
     throw new HoldfastError('DISKS_NOT_SERVED', `no disk server answers at ${socketPath}: ${why}`, { socket: socketPath }, cause);
   });
   const answer: unknown = JSON.parse(text);

@@ -3,10 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { HoldfastError } from '../../../domain/errors.ts';
+import { HoldfastError, messageOf } from '../../../domain/errors.ts';
 import { snapshotId, storeName, volumeName, type SnapshotId, type StoreName, type VolumeName } from '../../../domain/ids.ts';
 import { PIN_MS_DEFAULT } from '../../../domain/limits.ts';
-import { checkExposure, parseListen, readCertificates, type TcpAddress } from '../../../engine/volumes/listening.ts';
+import { checkExposure, parseListen, readServerCertificates, type TcpAddress } from '../../../engine/volumes/listening.ts';
 import { nbdUri, type NbdAddress } from '../../../engine/volumes/nbd/uri.ts';
 import { formatBytes } from '../quantities.ts';
 import type { Session } from '../session.ts';
@@ -32,7 +32,7 @@ const untilInterrupted = (session: Session): Promise<void> =>
 
 async function exportSnapshot(session: Session, id: SnapshotId, options: ExportOptions): Promise<void> {
   const { listen, tlsCertificates } = options;
-  const certificates = tlsCertificates === undefined ? null : await readCertificates(tlsCertificates, 'server', '--tls-certificates');
+  const certificates = tlsCertificates === undefined ? null : await readServerCertificates(tlsCertificates, '--tls-certificates');
   if (listen !== undefined) checkExposure(listen, certificates, '--listen');
   const [{ findPlaces }, { pinSnapshot, renewPin, unpin }, { createSnapshotView }, exporting, { serveNbd }, { VolumeFile }] =
     await Promise.all([
@@ -70,11 +70,10 @@ async function exportSnapshot(session: Session, id: SnapshotId, options: ExportO
     exports: () => [served],
     ...(certificates === null ? {} : { tls: { policy: 'required', ...certificates } }),
     onEvent(event) {
-      if (event.kind === 'failure')
-        session.say(`a request failed: ${event.error instanceof Error ? event.error.message : String(event.error)}`);
+      if (event.kind === 'failure') session.say(`a request failed: ${messageOf(event.error)}`);
     },
   }).catch((cause: unknown) => {
-    throw new HoldfastError('ARGUMENT_INVALID', `cannot listen there: ${cause instanceof Error ? cause.message : String(cause)}`, {
+    throw new HoldfastError('ARGUMENT_INVALID', `cannot listen there: ${messageOf(cause)}`, {
       field: listen === undefined ? '--socket' : '--listen',
       expected: 'an address that is free',
     });

@@ -165,7 +165,7 @@ export const ERROR_KINDS = {
     hint: 'try again: the next attempt builds on the newer snapshot',
   },
   MISSING_EXTENTS: {
-    summary: 'values that the snapshot relies on were reclaimed meanwhile',
+    summary: 'values that the snapshot relies on are not there',
     retryable: true,
     exitCode: 1,
     hint: 'try again: they are sent',
@@ -242,6 +242,58 @@ export const ERROR_KINDS = {
     retryable: false,
     exitCode: 4,
     hint: 'see its output in the log of the node; without hooks the snapshot is crash-consistent',
+  },
+
+  RECEIVER_NOT_FOUND: { summary: 'no such receiver', retryable: false, exitCode: 3, hint: '`holdfast replicate status` shows the names' },
+  RECEIVER_EXISTS: { summary: 'a receiver of that name exists', retryable: false, exitCode: 4, hint: 'choose another name' },
+  RECEIVER_UNREACHABLE: {
+    summary: 'the receiver does not answer',
+    retryable: true,
+    exitCode: 6,
+    hint: 'check the address, the network and the certificates; the session goes on by itself when it answers again',
+  },
+  RECEIVER_DENIED: {
+    summary: 'the receiver refuses the token, or what it was asked for with it',
+    retryable: false,
+    exitCode: 6,
+    hint: 'ask the operator of the receiver for a token that allows this',
+  },
+  RECEIVER_FULL: {
+    summary: 'the quota of the token is used up',
+    retryable: false,
+    exitCode: 4,
+    hint: 'let older snapshots go at the receiver, or ask its operator for more',
+  },
+  FRAME_INVALID: {
+    summary: 'a peer breaks the replication protocol',
+    retryable: false,
+    exitCode: 5,
+    hint: 'the two sides are of different versions, or what answers there is no Holdfast receiver',
+  },
+  NAME_GONE: {
+    summary: 'extents of the snapshot can no longer be read at the sender',
+    retryable: false,
+    exitCode: 5,
+    hint: '`holdfast verify` tells what is lost; the next snapshot is replicated as usual',
+  },
+  NAME_FALSE: {
+    summary: 'data did not have the name under which it was sent',
+    retryable: true,
+    exitCode: 5,
+    hint: 'it was damaged on its way and is sent again; if it comes again, check the memory of both hosts',
+  },
+  ROUND_OVER: { summary: 'a newer round is under way', retryable: true, exitCode: 1, hint: 'nothing to do: the newer round goes on' },
+  ROOT_DIFFERS: {
+    summary: 'what was named is not the snapshot that was meant',
+    retryable: false,
+    exitCode: 5,
+    hint: 'please report it with the details; nothing became visible at the receiver',
+  },
+  RETENTION_FLOOR: {
+    summary: 'the snapshot is not old enough to be hidden with this token',
+    retryable: false,
+    exitCode: 4,
+    hint: 'wait, or ask the operator of the receiver',
   },
 
   JOB_NOT_FOUND: { summary: 'no such job', retryable: false, exitCode: 3, hint: '`holdfast job list` shows the ids' },

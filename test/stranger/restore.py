@@ -31,7 +31,7 @@ except ImportError:
     blake3 = None
 
 ROOT_LEVEL, FANOUT, TAG = 4, 256, 16
-KNOWN = {"CLAIM", "ABORT", "COMMIT", "HIDE", "UNHIDE", "RECLAIM", "REPLACE", "PIN", "UNPIN", "RETIRE"}
+KNOWN = {"CLAIM", "ABORT", "COMMIT", "HIDE", "UNHIDE", "RECLAIM", "REPLACE", "HEAL", "PIN", "UNPIN", "RETIRE"}
 
 
 class Refused(Exception):

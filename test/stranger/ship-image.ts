@@ -71,7 +71,8 @@ async function shipSubtree(destination: Destination, subtree: number, extents: E
   return destination.finishSubtree({ subtree, changes, brought, packs });
 }
 
-async function putPack(
+/** Seals values into one pack and puts it. */
+export async function putPack(
   destination: Destination,
   subtree: number,
   values: readonly (readonly [string, Buffer])[],

@@ -10,7 +10,6 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -33,7 +32,7 @@ import type { Codec } from '../../src/ground/sealing/blob.ts';
 import { createFileStore } from '../../src/ground/stores/file-store.ts';
 import { listAll } from '../../src/ground/stores/object-store.ts';
 import { within } from '../../src/ground/stores/within.ts';
-import { GOLDEN, GOLDEN_NAME, type Golden } from '../engine/repository/golden.ts';
+import { GOLDEN, GOLDEN_NAME, goldenNames, type Golden } from '../engine/repository/golden.ts';
 import { describeWithPython, restorePy, type Outcome, type Python } from './python.ts';
 import { shipImage, type Extents } from './ship-image.ts';
 
@@ -115,7 +114,6 @@ const objectsOf = async (at: string): Promise<string[]> => {
   for await (const { name } of listAll(within(createFileStore({ root: at }), `repositories/${NAME}/`), '')) names.push(name);
   return names;
 };
-const goldenVersions = readdirSync(GOLDEN).filter((name) => /^format-[0-9]+$/.test(name));
 const pathIn = (at: string, name: string): string => path.join(at, 'repositories', NAME, name);
 
 function flip(file: string, at: number, bit = 0): void {
@@ -204,7 +202,7 @@ describe('a stranger with the page and the passphrase', () => {
     expect(byDirectory).toBeGreaterThan(0);
   }, 120_000);
 
-  test.each(goldenVersions)('gets back what an earlier version wrote: %s', async (version) => {
+  test.each(goldenNames())('gets back what an earlier version wrote: %s', async (version) => {
     const golden = JSON.parse(readFileSync(path.join(GOLDEN, `${version}.json`), 'utf8')) as Golden;
     const options = { store: path.join(GOLDEN, version), repository: GOLDEN_NAME, passphrase: golden.passphrase };
     const listed = await restorePy(python, { ...options, command: ['list'] });

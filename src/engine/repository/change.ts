@@ -4,7 +4,7 @@
  *
  *     "HFC1" | rows: diff u32, values u32, minus u32, packs u32, parts u32
  *     diff   72 B  position 8 (level u8 | index u56) | old 32 | new 32        zero where absent
- *     value  56 B  fingerprint 32 | location 24                               COMMIT: brought; REPLACE: moved to
+ *     value  56 B  fingerprint 32 | location 24                               COMMIT: brought; REPLACE, HEAL: moved to
  *     minus  36 B  fingerprint 32 | runs u32                                  RECLAIM: runs that end
  *     pack   24 B  pack id 16 | kind u8 | blobs u24 | bytes u32               packs that the values lie in
  *     part         name length u8 | name | digest 32

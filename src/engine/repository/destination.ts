@@ -6,16 +6,17 @@
  * carry 32 random bits a try, so two tries of one piece of work never write one name; only the commit says which count.
  */
 import { HoldfastError } from '../../domain/errors.ts';
-import { PACK_BYTES_MAX } from '../../domain/limits.ts';
+import { GROUP_TOP, PACK_BYTES_MAX } from '../../domain/limits.ts';
 import type { Lineage } from '../../domain/ids.ts';
 import { encodeBody, sealBlob, type Codec } from '../../ground/sealing/blob.ts';
 import { listAll } from '../../ground/stores/object-store.ts';
 import { childOf, isAbsent } from '../map/node.ts';
 import { updateSubtree, type NewNode, type ReadChildren } from '../map/update.ts';
 import { childrenAt, mapRoot, type NodeView } from '../map/walk.ts';
-import type { AdoptedPack, Destination, OpenPack, ShippedSubtree, SubtreeReceipt } from '../transfer/contract.ts';
+import type { AdoptedPack, Destination, OpenPack, PackSize, ShippedSubtree, SubtreeReceipt } from '../transfer/contract.ts';
 import { comparePositions, emptyPart, type ChangePart, type DiffRow, type PackRow, type ValueRow } from './change.ts';
 import { claimAt } from './claims.ts';
+import { healValues, type HealOutcome } from './heal.ts';
 import { LOCATION_BYTES, readLocation, writeLocation, type Location } from './location.ts';
 import { nodeBlob } from './nodes.ts';
 import { changeName, encodePackId, groupPrefix, packName, parseClaimObject, type ClaimObject } from './object-names.ts';
@@ -41,6 +42,24 @@ export interface DestinationOptions {
   readonly bringAll: boolean;
 }
 
+/** A destination that can also say where values lie now whose bytes the repository has lost. */
+export interface HealingDestination extends Destination {
+  /**
+   * Moves what the table counts in `lost` (ids of packs that a proof found wanting) to where this claim has brought it.
+   *
+   * `brought` says by fingerprint in hex where the value lies now, `packs` by id in hex how large those packs are: packs of this
+   * claim or of one that it keeps, confirmed by the store, extents and nodes alike. What does not lie in `lost` (any more) stays as
+   * it is, so doing it again moves nothing and appends nothing. `moved` counts values; `locate` answers the new places when it
+   * resolves. CLAIM_LOST when the claim is closed; then nothing was moved that did not count already.
+   */
+  heal(
+    lost: readonly Buffer[],
+    brought: ReadonlyMap<string, Location>,
+    packs: ReadonlyMap<string, PackSize>,
+    signal?: AbortSignal,
+  ): Promise<HealOutcome>;
+}
+
 /** Names of one try under a claim. */
 export interface TryNames {
   pack(group: number): ClaimObject;
@@ -56,7 +75,7 @@ export function tryNames(claim: number, attempt: number): TryNames {
   };
 }
 
-export function openDestination({ store, repository, lineage, epoch, codec, bringAll }: DestinationOptions): Destination {
+export function openDestination({ store, repository, lineage, epoch, codec, bringAll }: DestinationOptions): HealingDestination {
   const claim = claimAt(repository, lineage, epoch);
   const base = claim.base === null ? undefined : repository.ledger().snapshots.get(claim.base);
   const root = mapRoot(base?.root ?? null, base?.rootLocation ?? null);
@@ -98,6 +117,12 @@ export function openDestination({ store, repository, lineage, epoch, codec, brin
           : await repository.changes.write(changeName(names.change(shipped.subtree)), partOf(shipped, update.diff, stored));
       return receiptOf(shipped, update.top, stored, part);
     },
+    heal: (lost, brought, packs, signal) =>
+      healValues(
+        repository,
+        { actor: lineage, epoch, nextName: () => changeName(names.change(GROUP_TOP)) },
+        { lost, brought, packs, signal },
+      ),
   };
 }
 

@@ -7,6 +7,8 @@ const hexOf = (bytes: number): z.ZodString => z.string().regex(new RegExp(`^[0-9
 const seq = z.int().min(1);
 /** A change by the name of its root part and the BLAKE3 of its stored bytes. */
 const change = z.strictObject({ name: z.string().max(64), digest: hexOf(32) });
+/** Ids of the packs that values are moved out of. */
+const from = z.array(hexOf(16)).max(4096);
 export const COLLECTOR = 'gc';
 
 export const CONSISTENCIES = ['application', 'crash', 'fuzzy'] as const;
@@ -44,7 +46,8 @@ export const entrySchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('HIDE'), snapshot, version: z.int().min(0), purge: z.boolean() }),
   z.strictObject({ kind: z.literal('UNHIDE'), snapshot, version: z.int().min(0) }),
   z.strictObject({ kind: z.literal('RECLAIM'), epoch: seq, snapshot, previous: snapshot.nullable(), next: snapshot.nullable(), change }),
-  z.strictObject({ kind: z.literal('REPLACE'), epoch: seq, from: z.array(hexOf(16)).max(4096), change }),
+  z.strictObject({ kind: z.literal('REPLACE'), epoch: seq, from, change }),
+  z.strictObject({ kind: z.literal('HEAL'), actor: z.union([lineage, z.literal(COLLECTOR)]), epoch: seq, from, change }),
   z.strictObject({ kind: z.literal('PIN'), pin: z.string().max(100), snapshot, untilMs: z.int(), why: z.string().max(200) }),
   z.strictObject({ kind: z.literal('UNPIN'), pin: z.string().max(100) }),
   z.strictObject({ kind: z.literal('RETIRE'), lineage }),

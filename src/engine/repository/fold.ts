@@ -83,7 +83,8 @@ function applyToTable(ledger: Ledger, writer: TableWriter, entry: Entry, changes
       if (entry.next !== null && entry.previous !== null) writer.holdParts(entry.change.name, names);
       return;
     }
-    case 'REPLACE': {
+    case 'REPLACE':
+    case 'HEAL': {
       const from = new Set(entry.from);
       for (const part of changes(entry.change.name)) {
         writer.addPacks(part.packs);

@@ -44,7 +44,7 @@ export const openLog = (store: ObjectStore, key: SealingKey, random: Environment
   createLog<Entry>({ store, sealing: key, nameOf: logName, entrySchema, kinds: ENTRY_KINDS, random });
 
 /** Entries that read or change the table: at most one of them in a record, so that its table is that of prefix n. */
-const WITH_TABLE: ReadonlySet<Entry['kind']> = new Set(['CLAIM', 'COMMIT', 'RECLAIM', 'REPLACE']);
+const WITH_TABLE: ReadonlySet<Entry['kind']> = new Set(['CLAIM', 'COMMIT', 'RECLAIM', 'REPLACE', 'HEAL']);
 
 export interface FollowerParts {
   readonly store: ObjectStore;

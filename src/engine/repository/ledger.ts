@@ -139,6 +139,7 @@ export function judge(ledger: Ledger, entry: Entry): Refusal | null {
     case 'CLAIM':
       return judgeClaim(ledger, entry);
     case 'ABORT':
+    case 'HEAL':
       return ledger.claims.get(entry.actor)?.epoch === entry.epoch ? null : refuse('CLAIM_LOST', 'the claim is not open');
     case 'COMMIT':
       return judgeCommit(ledger, entry);
@@ -207,6 +208,7 @@ export function applyEntry(ledger: Ledger, entry: Entry, seq: number): void {
     case 'RECLAIM':
       return applyReclaim(ledger, entry);
     case 'REPLACE':
+    case 'HEAL':
       return;
     case 'PIN':
       return void ledger.pins.set(entry.pin, { snapshot: entry.snapshot, untilMs: entry.untilMs, why: entry.why });

@@ -1,10 +1,14 @@
-/** The golden repositories: one folder store for each version of the format, and beside it what it holds. */
+/** The golden repositories: a folder store for each version of the format and for what was added to it, and beside it what it holds. */
+import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Ledger } from '../../../src/engine/repository/ledger.ts';
 
 export const GOLDEN = path.join(import.meta.dirname, 'golden');
 export const GOLDEN_NAME = 'golden';
 export const GOLDEN_PREFIX = `repositories/${GOLDEN_NAME}/`;
+
+/** Names of all of them. */
+export const goldenNames = (): readonly string[] => readdirSync(GOLDEN).filter((name) => /^format-[0-9]+(-[a-z]+)?$/.test(name));
 
 export interface Golden {
   readonly passphrase: string;

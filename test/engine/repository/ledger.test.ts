@@ -145,6 +145,29 @@ describe('reclaims', () => {
   });
 });
 
+describe('heals', () => {
+  const heal = (actor: EntryOf<'CLAIM'>['actor'], epoch: number): Entry => ({
+    ...{ kind: 'HEAL', actor, epoch, from: [], change: change(epoch) },
+  });
+
+  test('only under the open claim that has brought the values: not a fenced one, not a closed one, not that of another lineage', () => {
+    const open = after(claim(W), claim(V), claim(V, 2));
+    expect(refused(open, heal(V, 3))).toBeUndefined();
+    expect(refused(open, heal(W, 1))).toBeUndefined();
+    expect([heal(V, 2), heal(V, 1), heal(W, 3), heal(COLLECTOR, 3)].map((entry) => refused(open, entry))).toEqual(
+      Array.from({ length: 4 }, () => 'CLAIM_LOST'),
+    );
+    applyEntry(open, commit(3, id(1), null), ++open.n);
+    applyEntry(open, { kind: 'ABORT', actor: W, epoch: 1 }, ++open.n);
+    expect([heal(V, 3), heal(W, 1)].map((entry) => refused(open, entry))).toEqual(['CLAIM_LOST', 'CLAIM_LOST']);
+  });
+
+  test('the claim stays open, so that it may heal again and commit', () => {
+    const ledger = after(claim(V), heal(V, 1), heal(V, 1), commit(1, id(1), null));
+    expect(ledger.snapshots.has(id(1))).toBe(true);
+  });
+});
+
 test('judging changes nothing, and a clone is independent', () => {
   const ledger = three();
   const before = JSON.stringify([...ledger.order]);

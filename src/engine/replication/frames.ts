@@ -192,6 +192,8 @@ export interface Peer {
   readonly rights: readonly ('add' | 'read' | 'hide')[];
   /** Stored bytes that its lineages may come to; null: no bound. */
   readonly quotaBytes: number | null;
+  /** A snapshot younger than this is not hidden for it; null: any may be. */
+  readonly retentionFloorMs: number | null;
   /** The least proof. */
   readonly proof: ProofLevel;
 }

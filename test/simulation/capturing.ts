@@ -15,6 +15,7 @@ import type { Repository } from '../../src/engine/repository/repository.ts';
 import { isAbsent } from '../../src/engine/map/node.ts';
 import type { Destination, SubtreeReceipt } from '../../src/engine/transfer/contract.ts';
 import { shipSubtree } from '../engine/repository/ship.ts';
+import { healLost } from './healing.ts';
 import { NOTHING, ROOT, createReference } from './reference.ts';
 import { Violation } from './violation.ts';
 import { contentFrom, extentAt, type Image } from './volumes.ts';
@@ -68,6 +69,7 @@ async function attempt(world: World, { repository, process }: Worker, job: Captu
   if (!oracle.record(epoch)?.some((entry) => entry.kind === 'CLAIM' && entry.actor === lineage))
     throw new Violation(`an epoch ${epoch} that is no claim`);
   const before = claimed.base === null ? [] : volumes.known(claimed.base.id);
+  if (world.harmful) await heal(world, { repository, process }, lineage, epoch);
   const receipts = world.receipts.get(epoch) ?? new Map<number, Awaited<ReturnType<typeof shipSubtree>>>();
   world.receipts.set(epoch, receipts);
   const content = contentFrom(image);
@@ -107,6 +109,19 @@ async function attempt(world: World, { repository, process }: Worker, job: Captu
     if (next.bringAll) world.count('missing rounds that bring all');
     again = next;
   }
+}
+
+/** Mostly a claim begins with what is lost, so that its base can be read; some end with it. */
+async function heal(
+  world: World,
+  { repository, process }: Pick<Worker, 'repository' | 'process'>,
+  lineage: Lineage,
+  epoch: number,
+): Promise<void> {
+  const { random, temper } = world;
+  if (random.chance(0.2)) return;
+  const destination = openDestination({ store: 'simulated', repository, lineage, epoch, codec: 'zstd-1', bringAll: false });
+  await healLost(world, repository, destination, () => (random.chance(0.3) ? process.nap(random.below(temper.pauseMax)) : null));
 }
 
 /** What was to bring all uses nothing that it does not bring. */

@@ -8,6 +8,7 @@ import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { addUp, EMPTY, type CampaignResult } from './add-up.ts';
+import type { Harm } from './campaign.ts';
 import { MUTANTS, mutantNamed, PARALLEL_COLLECTORS, type Mutant } from './mutants.ts';
 import { installPatches } from './patches.ts';
 import { SMALL_SCALE } from './scale.ts';
@@ -21,6 +22,7 @@ interface Options {
   readonly mutant?: string;
   readonly mutants?: true;
   readonly hot?: true;
+  readonly harm?: true;
   readonly parallelCollectors?: true;
   readonly trace?: true;
   readonly keepGoing?: true;
@@ -32,6 +34,7 @@ interface Work {
   readonly seeds: number;
   readonly steps: number;
   readonly hot: boolean;
+  readonly harm: Harm;
   readonly scale: string;
   readonly mutant: string | null;
   readonly parallelCollectors: boolean;
@@ -44,6 +47,13 @@ const STEPS = 1000;
 const CHUNK = 500;
 /** Seeds after which a mutant counts as survivor, when its known seed does not fail. */
 const MUTANT_SEEDS = 1500;
+
+/** A mutant's seed is that of a run with damage, or of one without. */
+function harmOf({ harm, mutant }: Options): Harm {
+  if (harm) return 'all';
+  if (mutant === undefined) return 'some';
+  return mutantNamed(mutant).harm ? 'all' : 'none';
+}
 
 const positive = (text: string): number => {
   const value = Number(text);
@@ -81,7 +91,7 @@ function delegate(there: Work): Promise<CampaignResult> {
 }
 
 const repeat = (seed: number, here: Work): string =>
-  `npm run simulate -- --seeds 1 --from ${seed} --steps ${here.steps}${here.mutant === null ? '' : ` --mutant ${here.mutant}`}${here.hot ? ' --hot' : ''}${here.parallelCollectors ? ' --parallel-collectors' : ''}${here.scale === 'small' ? '' : ` --scale ${here.scale}`} --trace`;
+  `npm run simulate -- --seeds 1 --from ${seed} --steps ${here.steps}${here.mutant === null ? '' : ` --mutant ${here.mutant}`}${here.hot ? ' --hot' : ''}${here.harm === 'all' ? ' --harm' : ''}${here.parallelCollectors ? ' --parallel-collectors' : ''}${here.scale === 'small' ? '' : ` --scale ${here.scale}`} --trace`;
 
 async function campaign(options: Options, whole: Work): Promise<boolean> {
   const started = performance.now();
@@ -121,6 +131,7 @@ async function mutants(options: Options): Promise<boolean> {
       seeds: options.from === undefined ? MUTANT_SEEDS : options.seeds,
       steps,
       hot: options.hot ?? mutant.hot,
+      harm: options.harm === true || mutant.harm ? 'all' : 'none',
       scale: options.scale,
       mutant: mutant.name,
       parallelCollectors: false,
@@ -160,6 +171,7 @@ const program = new Command('simulate')
   .option('--mutant <name>', 'with one safeguard taken out')
   .option('--mutants', 'every mutant until it fails; one that does not is an error')
   .option('--hot', 'busy and faulty in every way at once')
+  .option('--harm', 'packs are deleted, cut and rot in every run; as it is, in one of three')
   .option('--parallel-collectors', 'several collectors at once, which the product does not do')
   .option('--trace', 'print every call and record')
   .option('--keep-going', 'go on after a seed that fails')
@@ -172,6 +184,7 @@ const program = new Command('simulate')
           seeds: options.seeds,
           steps: options.steps ?? STEPS,
           hot: options.hot === true,
+          harm: harmOf(options),
           scale: options.scale,
           mutant: options.mutant ?? null,
           parallelCollectors: options.parallelCollectors === true,

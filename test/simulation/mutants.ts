@@ -16,6 +16,8 @@ export interface Mutant {
   readonly steps: number;
   /** Needs several rare things in a row: busy and faulty in every way at once. */
   readonly hot: boolean;
+  /** Needs packs that are deleted, cut and rot. */
+  readonly harm: boolean;
 }
 
 const REPOSITORY = 'src/engine/repository';
@@ -26,12 +28,14 @@ const destination = (find: string, replace: string): Patch => patch(`${REPOSITOR
 const sweep = (find: string, replace: string): Patch => patch(`${REPOSITORY}/sweep.ts`, find, replace);
 const table = (find: string, replace: string): Patch => patch(`${REPOSITORY}/memory-table.ts`, find, replace);
 const checkpoint = (find: string, replace: string): Patch => patch(`${REPOSITORY}/checkpoint.ts`, find, replace);
+const heal = (find: string, replace: string): Patch => patch(`${REPOSITORY}/heal.ts`, find, replace);
 const lifecycle = (find: string, replace: string): Patch => patch('src/domain/lifecycle.ts', find, replace);
 const committer = (find: string, replace: string): Patch => patch('src/engine/log/committer.ts', find, replace);
 
 const BASE = 'const base = claim.base === null ? undefined : repository.ledger().snapshots.get(claim.base);';
 const OLDEST = 'const base = repository.ledger().snapshots.get(repository.ledger().order.get(lineage)?.[0] ?? (claim.base as SnapshotId));';
 const GC_FENCE = 'ledger.claims.get(COLLECTOR)?.epoch === epoch ? null :';
+const HEAL_FENCE = "case 'ABORT':\n    case 'HEAL':\n      return ledger";
 
 /**
  * Not a fault but another protocol: any number of collectors at once, each with a claim of its own. It must be as safe, and
@@ -48,7 +52,7 @@ export const PARALLEL_COLLECTORS: readonly Patch[] = [
   ),
 ];
 
-const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[] = [
+const LIST: readonly (Omit<Mutant, 'steps' | 'hot' | 'harm'> & { readonly hot?: true; readonly harm?: true })[] = [
   {
     name: 'index_by_seq',
     hole: '1',
@@ -355,10 +359,63 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot'> & { readonly hot?: true })[]
       table('replaceAll(parts, loaded.parts);', 'void replaceAll;'),
     ],
   },
+  {
+    name: 'heal_unfenced',
+    hole: 'heal',
+    seed: 52,
+    harm: true,
+    patches: [ledger(HEAL_FENCE, "case 'HEAL':\n      return null;\n    case 'ABORT':\n      return ledger")],
+  },
+  {
+    name: 'heal_after_close',
+    hole: 'heal',
+    seed: 58,
+    hot: true,
+    harm: true,
+    patches: [
+      ledger(
+        HEAL_FENCE,
+        "case 'HEAL':\n      if (!ledger.claims.has(entry.actor)) return null;\n    // falls through\n    case 'ABORT':\n      return ledger",
+      ),
+    ],
+  },
+  {
+    name: 'heal_blind',
+    hole: 'heal',
+    seed: 54,
+    harm: true,
+    patches: [
+      patch(
+        `${REPOSITORY}/fold.ts`,
+        'const from = new Set(entry.from);',
+        "const from = entry.kind === 'HEAL' ? Object.assign(new Set(entry.from), { has: () => true }) : new Set(entry.from);",
+      ),
+    ],
+  },
+  {
+    name: 'heal_all',
+    hole: 'heal',
+    seed: 2,
+    harm: true,
+    patches: [
+      heal(
+        'for (const [key, location] of brought) {',
+        `const all = new Map(brought);
+  for (const row of repository.table.rows()) for (const [, any] of brought)
+    if (!all.has(row.fingerprint.toString('hex')) && lost.has(row.location.pack.toString('hex'))) all.set(row.fingerprint.toString('hex'), any);
+  for (const [key, location] of all) {`,
+      ),
+    ],
+  },
 ];
 
 const STEPS = 1000;
-export const MUTANTS: readonly Mutant[] = LIST.map((mutant) => ({ steps: STEPS, ...mutant, hot: mutant.hot === true }));
+export const MUTANTS: readonly Mutant[] = LIST.map((mutant) => ({
+  steps: STEPS,
+  ...mutant,
+  hot: mutant.hot === true,
+  harm: mutant.harm === true,
+}));
 
 export function mutantNamed(name: string): Mutant {
   const mutant = MUTANTS.find((one) => one.name === name);

@@ -15,6 +15,8 @@ export interface Objects {
   get(name: string, range?: { readonly offset: number; readonly length: number }): Buffer | null;
   list(prefix: string, options: ListOptions): readonly ObjectInfo[];
   delete(names: readonly string[]): void;
+  /** Damage: other bytes under a name, or none. Nobody is told. */
+  harm(name: string, bytes: Buffer | null): void;
   /** The same objects without a scheduler or faults: for oracles and the end of a run. */
   readonly instant: ObjectStore;
 }
@@ -68,6 +70,10 @@ export function createObjects(observer: ObjectsObserver): Objects {
         changes++;
         observer.deleted(name);
       }
+    },
+    harm(name, bytes) {
+      if (bytes !== null) byName.set(name, bytes);
+      else if (byName.delete(name)) names.splice(place(name), 1);
     },
   };
 

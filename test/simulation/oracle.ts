@@ -4,8 +4,9 @@
  * Beside the real fold, run record by record, stands the reference: what every snapshot should hold, how many runs each
  * value has, where trees differ, computed from contents alone. After each record: it stands at n+1 and follows the one
  * before; it is admissible; the objects that it names are there as it names them; counts are as recounted; every counted
- * value has its bytes in a pack that is there; stored diffs are the trees' diffs; no request took effect twice. At each
- * delete: nothing needs the object. Now and then: a cold fold from the newest checkpoint equals the running one.
+ * value has its bytes in a pack that is there, unless injected damage took them; a HEAL moves what lies in a harmed pack and
+ * nothing else; stored diffs are the trees' diffs; no request took effect twice. At each delete: nothing needs the object. Now
+ * and then: a cold fold from the newest checkpoint equals the running one.
  *
  * It judges harm, not obedience: with a safeguard patched out of the real code its own fold lacks it, too, and what has to
  * fail then is a count, a byte or a promise.
@@ -14,7 +15,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { digestOf } from '../../src/engine/log/digest.ts';
 import { decodeChangePart, type ChangePart } from '../../src/engine/repository/change.ts';
 import { loadCheckpoint, newestCheckpoint } from '../../src/engine/repository/checkpoint.ts';
-import { entrySchema, type Entry } from '../../src/engine/repository/entries.ts';
+import { entrySchema, type Entry, type EntryOf } from '../../src/engine/repository/entries.ts';
 import { foldRecords } from '../../src/engine/repository/fold.ts';
 import { applyEntry, cloneLedger, emptyLedger, judge, type Ledger } from '../../src/engine/repository/ledger.ts';
 import { createMemoryTable, type MemoryTable } from '../../src/engine/repository/memory-table.ts';
@@ -23,6 +24,7 @@ import { openDirectory, packKeyOf, parseTrailer, TRAILER_BYTES } from '../../src
 import type { StoredRecord } from '../../src/engine/log/log.ts';
 import { openEnvelope, type SealingKey } from '../../src/ground/sealing/envelope.ts';
 import { describeState } from './state.ts';
+import type { Losses } from './losses.ts';
 import type { Objects, ObjectsObserver } from './objects.ts';
 import { createReference, NOTHING, ROOT } from './reference.ts';
 import { Violation } from './violation.ts';
@@ -33,19 +35,22 @@ export interface Oracle extends ObjectsObserver {
   readonly table: MemoryTable;
   /** Entries of record n, if there is one. */
   record(n: number): readonly Entry[] | undefined;
+  /** The values, in hex, that a pack was put with. */
+  valuesOf(pack: string): Iterable<string>;
   /** Folds the log anew, from the newest checkpoint, and compares. */
   checkCold(): Promise<void>;
 }
 
 type Row = readonly [offset: number, length: number];
 /** Entries that may rightly be admissible a second time. */
-const REPEATABLE: ReadonlySet<Entry['kind']> = new Set(['CLAIM', 'REPLACE', 'PIN', 'RETIRE', 'HIDE', 'UNHIDE']);
-const CHANGES_TABLE: ReadonlySet<Entry['kind']> = new Set(['COMMIT', 'RECLAIM', 'REPLACE']);
+const REPEATABLE: ReadonlySet<Entry['kind']> = new Set(['CLAIM', 'REPLACE', 'HEAL', 'PIN', 'RETIRE', 'HIDE', 'UNHIDE']);
+const CHANGES_TABLE: ReadonlySet<Entry['kind']> = new Set(['COMMIT', 'RECLAIM', 'REPLACE', 'HEAL']);
 
 export function createOracle(
   objects: () => Objects,
   key: SealingKey,
   imageOf: (snapshot: string) => Image,
+  losses: Losses,
   trace: ((line: string) => void) | null,
 ): Oracle {
   const reference = createReference();
@@ -91,13 +96,35 @@ export function createOracle(
       admit(before, entry);
       applyEntry(before, entry, seq);
     }
+    const checkHeal = record.entries.flatMap((entry) => (entry.kind === 'HEAL' ? [expectHeal(entry)] : []));
     const result = foldRecords(ledger, table, [record], (root) => partsOf(root, digestIn(record, root)));
     for (const { entry, reason } of result.voided) throw new Violation(`the log holds an inadmissible ${entry.kind}: ${reason}`);
     ledger = result.ledger;
     records.set(seq, record);
     for (const entry of record.entries)
       if (!REPEATABLE.has(entry.kind) && judge(ledger, entry) === null) throw new Violation(`a ${entry.kind} would apply twice`);
+    for (const check of checkHeal) check();
     if (record.entries.some((entry) => CHANGES_TABLE.has(entry.kind))) checkTable();
+  };
+
+  /** What a HEAL may move, and has to, as of right before it; called after it was folded. */
+  const expectHeal = ({ from, change }: EntryOf<'HEAL'>): (() => void) => {
+    const before = [...table.rows()];
+    const named = new Set(
+      partsOf(change.name, change.digest).flatMap(({ values }) => values.map((row) => row.fingerprint.toString('hex'))),
+    );
+    return () => {
+      for (const { fingerprint, location } of before) {
+        const value = fingerprint.toString('hex');
+        const after = table.get(fingerprint)?.location;
+        const isLost = losses.isLost(value, location);
+        const stays = after?.pack.equals(location.pack) === true && after.offset === location.offset;
+        // Of a pack that is harmed in part, what still opens may move as well, if it was brought: both copies are whole.
+        if (!stays && !losses.isHarmed(packNameOf(location.pack))) throw new Violation(`a HEAL moved ${value}, which was not lost`);
+        if (isLost && stays && named.has(value) && from.includes(location.pack.toString('hex')))
+          throw new Violation(`a HEAL left ${value} where it is lost`);
+      }
+    };
   };
 
   /** What must hold of an entry right before it applies. */
@@ -150,6 +177,7 @@ export function createOracle(
       const name = packNameOf(pack.id);
       const use = uses.get(name);
       if (use?.blobs !== pack.liveBlobs || use.bytes !== pack.liveBytes) throw new Violation(`the use of ${name} is not as recounted`);
+      if (losses.isHarmed(name)) continue;
       if (pack.bytes !== objects().byName.get(name)?.length || pack.blobs !== directories.get(name)?.size)
         throw new Violation(`${name} is not of the size that its record says`);
     }
@@ -174,6 +202,7 @@ export function createOracle(
     ledger: () => ledger,
     table,
     record: (n) => records.get(n)?.entries,
+    valuesOf: (pack) => directories.get(pack)?.keys() ?? [],
 
     put(name, stored) {
       if (name.startsWith('log/')) return accept(name, stored);

@@ -1,8 +1,8 @@
 /**
  * One run: a seed, from an empty store to an empty store.
  *
- * For `steps` steps workers come and go and do what the seed draws. Then everything stops, what was late arrives, and the
- * end is checked: every live snapshot reads back, everything hidden is freed once collected, and when all is retired,
+ * For `steps` steps workers come and go and do what the seed draws. Then everything stops, what was late arrives, what was
+ * damaged is healed, and the end is checked: every live snapshot reads back, everything hidden is freed once collected, and when all is retired,
  * hidden, collected and swept, the store holds nothing but the log and checkpoints.
  */
 import { audit } from '../../src/engine/repository/audit.ts';
@@ -14,6 +14,7 @@ import { packNameOf, parseClaimObject } from '../../src/engine/repository/object
 import { hideSnapshot, unpin } from '../../src/engine/repository/pins.ts';
 import { openRepository, type Repository } from '../../src/engine/repository/repository.ts';
 import { sweep } from '../../src/engine/repository/sweep.ts';
+import { healAll } from './healing.ts';
 import { createScheduler, type Scheduler } from './scheduler.ts';
 import { describeState } from './state.ts';
 import { drawTask, readWhole } from './tasks.ts';
@@ -39,11 +40,13 @@ export interface RunOptions {
   readonly steps: number;
   /** Busy and faulty in every way at once, instead of as the seed draws it. */
   readonly hot: boolean;
+  /** Whether packs are deleted, cut and rot meanwhile. */
+  readonly harmful: boolean;
   readonly trace: ((line: string) => void) | null;
 }
 
-export async function runSeed({ seed, steps, hot, trace }: RunOptions): Promise<RunResult> {
-  const world = createWorld(seed, hot, trace);
+export async function runSeed({ seed, steps, hot, harmful, trace }: RunOptions): Promise<RunResult> {
+  const world = createWorld(seed, hot, harmful, trace);
   let workers: Worker[] = [];
   const scheduler = createScheduler({
     random: world.random,
@@ -136,6 +139,7 @@ async function finish(world: World): Promise<void> {
   await repository.sync();
   if (describeState(repository.ledger(), repository.table) !== describeState(oracle.ledger(), oracle.table))
     throw new Violation('a cold start differs from the running fold');
+  if (world.harmful) await healAll(world, repository);
   for (const id of repository.ledger().snapshots.keys()) await readWhole(world, repository, id);
   const [problem] = await audit(repository);
   if (problem) throw new Violation(`the audit finds: ${JSON.stringify(problem)}`);

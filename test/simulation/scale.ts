@@ -36,6 +36,7 @@ export const SMALL_SCALE: readonly Patch[] = [
   limit('SYNC_WINDOW = 16', '4'),
   { file: 'src/engine/repository/checkpoint.ts', find: 'const PACKS_A_PART = 524_288;', replace: 'const PACKS_A_PART = 8;' },
   { file: 'src/engine/repository/change.ts', find: 'export const PART_ROWS_MAX = 262_144;', replace: 'export const PART_ROWS_MAX = 16;' },
+  { file: 'src/engine/repository/heal.ts', find: 'const PACKS_AN_ENTRY = 4096;', replace: 'const PACKS_AN_ENTRY = 2;' },
   { file: 'src/engine/repository/change-io.ts', find: 'const RECENT_PARTS = 16;', replace: 'const RECENT_PARTS = 2;' },
   // Spilling to a temporary folder is left to the unit tests: it is file I/O, which is no part of a run.
   { file: 'src/engine/repository/change-io.ts', find: 'const PARTS_IN_MEMORY = 8;', replace: 'const PARTS_IN_MEMORY = 1000;' },

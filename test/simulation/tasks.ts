@@ -40,6 +40,12 @@ export function drawTask(world: World, worker: Worker, kind: TaskKind): () => Pr
         if (world.random.chance(0.6)) await worker.repository.sync();
         if ((await writeCheckpoint(worker.repository)) > 0) world.count('checkpoints');
       };
+    case 'harm':
+      return () => {
+        const done = world.losses.harm(world.random, world.objects, world.oracle.table, world.oracle.valuesOf);
+        if (done !== null) world.harmed(done);
+        return Promise.resolve();
+      };
     case 'read':
       return reader(world, worker);
   }

@@ -8,6 +8,7 @@ import { lineageOf, newSnapshotId, volumeName, type Lineage, type SnapshotId } f
 import type { Environment } from '../../src/engine/repository/environment.ts';
 import type { Repository } from '../../src/engine/repository/repository.ts';
 import type { SubtreeReceipt } from '../../src/engine/transfer/contract.ts';
+import { createLosses, type Losses } from './losses.ts';
 import { createObjects, type Objects } from './objects.ts';
 import { createOracle, type Oracle } from './oracle.ts';
 import { createRandom, type Random } from './random.ts';
@@ -51,7 +52,7 @@ export interface Temper {
   readonly oldCaches: number;
 }
 
-export const TASKS = ['capture', 'user', 'collect', 'sweep', 'checkpoint', 'read'] as const;
+export const TASKS = ['capture', 'user', 'collect', 'sweep', 'checkpoint', 'read', 'harm'] as const;
 export type TaskKind = (typeof TASKS)[number];
 
 export interface World {
@@ -60,6 +61,10 @@ export interface World {
   readonly objects: Objects;
   readonly oracle: Oracle;
   readonly volumes: Volumes;
+  /** What damage has taken. */
+  readonly losses: Losses;
+  /** Whether anything is damaged in this run. */
+  readonly harmful: boolean;
   readonly key: { readonly dataKey: Buffer; readonly repositoryId: Buffer };
   /** Lineages in use, one an index; a retired one makes room for its next incarnation. */
   readonly lineages: Lineage[];
@@ -76,15 +81,19 @@ export interface World {
   newSnapshot(): SnapshotId;
   count(what: string): void;
   most(what: string, value: number): void;
+  /** Counts and traces what was damaged. */
+  harmed(what: string): void;
   environment(writer: string, nowMs: () => number, sleep: (ms: number) => Promise<void>): Environment;
 }
 
 /** Superseded while it was read; a cache that rotted. Anything else that an operator should know must not happen here. */
 const HARMLESS_ALARMS = ['a checkpoint cannot be read', 'the local cache is damaged'] as const;
 
-export function createWorld(seed: number, hot: boolean, trace: ((line: string) => void) | null): World {
+export function createWorld(seed: number, hot: boolean, harmful: boolean, trace: ((line: string) => void) | null): World {
   const random = createRandom(seed);
-  const temper = hot ? HOT : drawTemper(random);
+  const drawn = hot ? HOT : drawTemper(random);
+  const temper: Temper = harmful ? { ...drawn, tasks: { ...drawn.tasks, harm: HARM } } : drawn;
+  const losses = createLosses();
   const volumes = createVolumes(random, temper);
   const key = { dataKey: random.bytes(32), repositoryId: random.bytes(16) };
   const stats = new Map<string, number>();
@@ -93,6 +102,7 @@ export function createWorld(seed: number, hot: boolean, trace: ((line: string) =
     () => objects,
     key,
     (snapshot) => volumes.known(snapshot as SnapshotId),
+    losses,
     trace,
   );
   const objects: Objects = createObjects(oracle);
@@ -103,6 +113,8 @@ export function createWorld(seed: number, hot: boolean, trace: ((line: string) =
     objects,
     oracle,
     volumes,
+    losses,
+    harmful,
     key,
     lineages: Array.from({ length: random.between(1, 5) }, (_, i) => lineageOf(volumeName(`v${i}`), 1)),
     jobs: new Map(),
@@ -114,6 +126,10 @@ export function createWorld(seed: number, hot: boolean, trace: ((line: string) =
     serial: () => ++serial,
     newSnapshot: () => newSnapshotId(++serial, random.next),
     count,
+    harmed(what) {
+      trace?.(`       ${what}`);
+      count('packs harmed');
+    },
     most: (what, value) => void stats.set(what, Math.max(value, stats.get(what) ?? 0)),
     environment: (writer, nowMs, sleep) => ({
       writer,
@@ -122,6 +138,7 @@ export function createWorld(seed: number, hot: boolean, trace: ((line: string) =
       sleep,
       alarm(message, details) {
         const harmless = HARMLESS_ALARMS.find((one) => message.startsWith(one));
+        if (losses.isHarmed(String(details['object']))) return count('alarm: a harmed pack');
         if (harmless !== undefined && details['code'] !== 'DAMAGED') return count(`alarm: ${harmless}`);
         throw new Violation(`an alarm: ${message} ${JSON.stringify(details)}`);
       },
@@ -129,10 +146,13 @@ export function createWorld(seed: number, hot: boolean, trace: ((line: string) =
   };
 }
 
+/** Weight of damage among what is begun, in runs that have any: each loss is to be met by somebody before the next one. */
+const HARM = 3;
+
 /** Everything at once: for what takes several rare things in a row to go wrong. */
 const HOT: Temper = {
   faults: { fails: 0.01, losesAnswer: 0.015, comesLate: 0.005, comesTwice: 0.003, kills: 0.002, freezes: 0.02, stepsLost: 200 },
-  tasks: { capture: 7, user: 12, collect: 10, sweep: 3, checkpoint: 3, read: 2 },
+  tasks: { capture: 7, user: 12, collect: 10, sweep: 3, checkpoint: 3, read: 2, harm: 0 },
   tasksMax: 9,
   together: 0.5,
   pauseMax: 80,
@@ -157,7 +177,7 @@ function drawTemper(random: Random): Temper {
       freezes: 0.006 * wildness,
       stepsLost,
     },
-    tasks: { capture: weight(7), user: weight(7), collect: weight(4), sweep: weight(1.5), checkpoint: weight(1), read: weight(2) },
+    tasks: { capture: weight(7), user: weight(7), collect: weight(4), sweep: weight(1.5), checkpoint: weight(1), read: weight(2), harm: 0 },
     tasksMax: random.pick([3, 6, 9]),
     together: random.pick([0.1, 0.2, 0.5]),
     pauseMax: random.pick([20, 80, 300]),

@@ -1,5 +1,6 @@
 /**
- * The catalog: what stores and volumes there are, and which jobs were begun and how they ended. A log in the home store, folded in memory.
+ * The catalog: what stores, volumes, receivers and tokens there are, and which jobs were begun and how they ended. A log in the home
+ * store, folded in memory.
  *
  * The product needs no database: this log, and those of the repositories, are all that must survive. Temporal can be wiped;
  * a job that was begun and has no end is started again under its own id. The catalog is small (a record a decision), so it
@@ -19,8 +20,10 @@ import type { SealingKey } from '../../ground/sealing/envelope.ts';
 import type { ObjectStore } from '../../ground/stores/object-store.ts';
 import { createCommitter, type Plan } from '../log/committer.ts';
 import { createLog, type StoredRecord } from '../log/log.ts';
+import { tokenRecord, type TokenRecord } from '../replication/tokens.ts';
 import { logName } from '../repository/object-names.ts';
 import type { Environment } from '../repository/environment.ts';
+import { receiverName, receiverNotFound, receiverRecord, type ReceiverRecord } from './receivers.ts';
 
 const CODEC = /^(raw|zstd-(?:[1-9]|1[0-9]))$/;
 
@@ -62,6 +65,12 @@ const entrySchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('VOLUME_RETIRE'), name: volumeName }),
   /** The repository first seen in a store under a name: another one there is refused from then on. */
   z.strictObject({ kind: z.literal('REPOSITORY_SEEN'), store: storeName, repository: repositoryName, id: z.string() }),
+  z.strictObject({ kind: z.literal('RECEIVER_ADD'), receiver: receiverRecord }),
+  z.strictObject({ kind: z.literal('RECEIVER_SET'), receiver: receiverRecord }),
+  z.strictObject({ kind: z.literal('RECEIVER_REMOVE'), name: receiverName }),
+  /** What a receiver of this installation lets a sender do; its secret is not here. */
+  z.strictObject({ kind: z.literal('TOKEN_ADD'), token: tokenRecord }),
+  z.strictObject({ kind: z.literal('TOKEN_REMOVE'), id: tokenRecord.shape.id }),
   z.strictObject({ kind: z.literal('JOB_BEGIN'), id: z.string().max(300), job: jobKind, input: z.unknown() }),
   z.strictObject({
     kind: z.literal('JOB_END'),
@@ -88,11 +97,24 @@ export interface CatalogState {
   readonly volumes: ReadonlyMap<VolumeName, VolumeRecord>;
   /** `<store>/<repository>` -> repository id. */
   readonly repositories: ReadonlyMap<string, string>;
+  /** Where snapshots can be replicated to, by name. */
+  readonly receivers: ReadonlyMap<string, ReceiverRecord>;
+  /** Who may replicate to here, by the token's id. */
+  readonly tokens: ReadonlyMap<string, TokenRecord>;
   readonly jobs: ReadonlyMap<string, JobRecord>;
 }
 
 const JOBS_KEPT = 500;
-const EMPTY: CatalogState = { n: 0, head: '', stores: new Map(), volumes: new Map(), repositories: new Map(), jobs: new Map() };
+const EMPTY: CatalogState = {
+  n: 0,
+  head: '',
+  stores: new Map(),
+  volumes: new Map(),
+  repositories: new Map(),
+  receivers: new Map(),
+  tokens: new Map(),
+  jobs: new Map(),
+};
 
 export const repositoryKey = (store: StoreName, repository: RepositoryName): string => `${store}/${repository}`;
 export const lineageOfVolume = (volume: VolumeRecord): Lineage => lineageOf(volume.name, volume.incarnation);
@@ -110,9 +132,18 @@ function refusal(state: CatalogState, entry: CatalogEntry): HoldfastError | null
         : new HoldfastError('STORE_NOT_FOUND', `no store ${entry.store.name}`, { store: entry.store.name });
     case 'STORE_REMOVE': {
       const user = [...state.volumes.values()].find((volume) => !volume.retired && volume.stores.includes(entry.name));
+      const token = [...state.tokens.values()].find(({ store }) => store === entry.name);
       if (!state.stores.has(entry.name)) return new HoldfastError('STORE_NOT_FOUND', `no store ${entry.name}`, { store: entry.name });
-      return user
-        ? new HoldfastError('STORE_EXISTS', `volume ${user.name} still ships to ${entry.name}`, { store: entry.name, volume: user.name })
+      if (user)
+        return new HoldfastError('STORE_EXISTS', `volume ${user.name} still ships to ${entry.name}`, {
+          store: entry.name,
+          volume: user.name,
+        });
+      return token
+        ? new HoldfastError('STORE_EXISTS', `token ${token.id} still lets others replicate to ${entry.name}`, {
+            store: entry.name,
+            token: token.id,
+          })
         : null;
     }
     case 'VOLUME_ADD': {
@@ -127,6 +158,24 @@ function refusal(state: CatalogState, entry: CatalogEntry): HoldfastError | null
       const volume = entry.kind === 'VOLUME_SET' ? entry.volume.name : entry.name;
       return state.volumes.has(volume) ? null : new HoldfastError('VOLUME_NOT_FOUND', `no volume ${volume}`, { volume });
     }
+    case 'RECEIVER_ADD':
+      return state.receivers.has(entry.receiver.name)
+        ? new HoldfastError('RECEIVER_EXISTS', `receiver ${entry.receiver.name} is in the catalog`, { receiver: entry.receiver.name })
+        : null;
+    case 'RECEIVER_SET':
+    case 'RECEIVER_REMOVE': {
+      const receiver = entry.kind === 'RECEIVER_SET' ? entry.receiver.name : entry.name;
+      return state.receivers.has(receiver) ? null : receiverNotFound(receiver);
+    }
+    case 'TOKEN_ADD':
+      if (state.tokens.has(entry.token.id)) return new HoldfastError('RECORD_REFUSED', `token ${entry.token.id} is in the catalog`);
+      return state.stores.has(entry.token.store)
+        ? null
+        : new HoldfastError('STORE_NOT_FOUND', `no store ${entry.token.store}`, { store: entry.token.store });
+    case 'TOKEN_REMOVE':
+      return state.tokens.has(entry.id)
+        ? null
+        : new HoldfastError('ARGUMENT_INVALID', `no token ${entry.id}`, { field: 'token', expected: 'the id of a token in the catalog' });
     default:
       return null;
   }
@@ -138,7 +187,7 @@ function apply(state: CatalogState, entry: CatalogEntry, timeMs: number): Catalo
     case 'STORE_SET':
       return { ...state, stores: new Map(state.stores).set(entry.store.name, entry.store) };
     case 'STORE_REMOVE':
-      return { ...state, stores: new Map([...state.stores].filter(([store]) => store !== entry.name)) };
+      return { ...state, stores: without(state.stores, entry.name) };
     case 'VOLUME_ADD':
     case 'VOLUME_SET':
       return { ...state, volumes: new Map(state.volumes).set(entry.volume.name, entry.volume) };
@@ -150,6 +199,15 @@ function apply(state: CatalogState, entry: CatalogEntry, timeMs: number): Catalo
       const key = repositoryKey(entry.store, entry.repository);
       return state.repositories.has(key) ? state : { ...state, repositories: new Map(state.repositories).set(key, entry.id) };
     }
+    case 'RECEIVER_ADD':
+    case 'RECEIVER_SET':
+      return { ...state, receivers: new Map(state.receivers).set(entry.receiver.name, entry.receiver) };
+    case 'RECEIVER_REMOVE':
+      return { ...state, receivers: without(state.receivers, entry.name) };
+    case 'TOKEN_ADD':
+      return { ...state, tokens: new Map(state.tokens).set(entry.token.id, entry.token) };
+    case 'TOKEN_REMOVE':
+      return { ...state, tokens: without(state.tokens, entry.id) };
     case 'JOB_BEGIN': {
       const jobs = new Map(state.jobs);
       jobs.delete(entry.id);
@@ -163,6 +221,8 @@ function apply(state: CatalogState, entry: CatalogEntry, timeMs: number): Catalo
     }
   }
 }
+
+const without = <K, V>(map: ReadonlyMap<K, V>, key: K): ReadonlyMap<K, V> => new Map([...map].filter(([one]) => one !== key));
 
 /** Ended jobs beyond the last JOBS_KEPT are forgotten; those still open never. */
 function forgetOldest(jobs: Map<string, JobRecord>): Map<string, JobRecord> {
@@ -265,4 +325,6 @@ export const printableCatalog = (state: CatalogState) => ({
   stores: [...state.stores.values()],
   volumes: [...state.volumes.values()],
   repositories: [...state.repositories],
+  receivers: [...state.receivers.values()],
+  tokens: [...state.tokens.values()],
 });

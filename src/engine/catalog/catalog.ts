@@ -16,6 +16,7 @@ import {
 } from '../../domain/id-schemas.ts';
 import { lineageOf, type Lineage, type RepositoryName, type StoreName, type VolumeName } from '../../domain/ids.ts';
 import { EXTENT_BYTES_MAX, EXTENT_BYTES_MIN, SYNC_WINDOW } from '../../domain/limits.ts';
+import type { Codec } from '../../ground/sealing/blob.ts';
 import type { SealingKey } from '../../ground/sealing/envelope.ts';
 import type { ObjectStore } from '../../ground/stores/object-store.ts';
 import { createCommitter, type Plan } from '../log/committer.ts';
@@ -318,6 +319,9 @@ export function findStore(state: CatalogState, store: StoreName): StoreRecord {
   if (!found) throw new HoldfastError('STORE_NOT_FOUND', `no store ${store}`, { store });
   return found;
 }
+
+/** The compression of a store, as the catalog was checked to say it. */
+export const codecOf = (state: CatalogState, store: StoreName): Codec => (state.stores.get(store)?.codec ?? 'zstd-1') as Codec;
 
 /** The state as a person or a mirror keeps it. */
 export const printableCatalog = (state: CatalogState) => ({

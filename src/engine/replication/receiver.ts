@@ -274,6 +274,14 @@ export function hearCommit(receiver: Receiver, message: Commit, judgement: Commi
   }
 }
 
+/** Pages that a subtree needs again although it was closed: found lost when the commit was prepared. */
+export function reopenSubtree(receiver: Receiver, subtree: number, pages: readonly number[]): void {
+  const dictionary = receiver.subtrees.get(subtree);
+  if (dictionary === undefined) return;
+  for (const page of pages) dictionary.pages.delete(page);
+  dictionary.closed = false;
+}
+
 /** The claim is closed before this is answered, if it is the one that is meant. */
 export function hearEnd(receiver: Receiver, message: NameGone | Abort): Ended | Committed {
   if (receiver.status === 'committed') return { kind: 'COMMITTED' };

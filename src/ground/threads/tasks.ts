@@ -104,11 +104,47 @@ export interface ResealResult extends SealResult {
   readonly failures: OpenResult['failures'];
 }
 
+/** Opens and checks blobs, and leaves their bodies in the slot (unseal-task.ts). */
+export type UnsealTask = Omit<OpenTask, 'target'>;
+
+export interface UnsealResult {
+  /** Of the blobs that are what their fingerprints say. */
+  readonly bodies: readonly { readonly blob: number; readonly codec: number; readonly length: number }[];
+  readonly failures: OpenResult['failures'];
+}
+
+/** An encoded value in a slot. */
+export interface TakenBody {
+  /** Number of its name in the slot. */
+  readonly place: number;
+  /** In the slot. */
+  readonly offset: number;
+  readonly length: number;
+  /** As in a blob: 0 raw, 1 zstd. */
+  readonly codec: number;
+}
+
+/** Decodes values that another party has encoded, checks each against its name, and seals those that are true into packs. */
+export interface TakeTask {
+  readonly slot: SharedArrayBuffer;
+  /** Plain bytes that each has, exactly. */
+  readonly extentBytes: number;
+  readonly bodies: readonly TakenBody[];
+  readonly packs: readonly PackTarget[];
+}
+
+export interface TakeResult extends SealResult {
+  /** Positions in `bodies` of those that are not what their names say; they are in no pack. */
+  readonly refused: readonly number[];
+}
+
 export interface Tasks {
   hash(task: HashTask): HashResult;
   seal(task: SealTask): SealResult;
   open(task: OpenTask): OpenResult;
   reseal(task: ResealTask): ResealResult;
+  take(task: TakeTask): TakeResult;
+  unseal(task: UnsealTask): UnsealResult;
 }
 
 export type TaskName = keyof Tasks;

@@ -7,7 +7,9 @@ import { hashTask } from './hash-task.ts';
 import { openTask } from './open-task.ts';
 import { resealTask } from './reseal-task.ts';
 import { sealTask } from './seal-task.ts';
+import { takeTask } from './take-task.ts';
 import type { TaskOutcome } from './tasks.ts';
+import { unsealTask } from './unseal-task.ts';
 
 const asOutcome =
   <Task, Result>(run: (task: Task) => Result) =>
@@ -24,3 +26,5 @@ export const hash = asOutcome(hashTask);
 export const seal = asOutcome(sealTask);
 export const open = asOutcome(openTask);
 export const reseal = asOutcome(resealTask);
+export const take = asOutcome(takeTask);
+export const unseal = asOutcome(unsealTask);

@@ -4,6 +4,7 @@
 import type { Failure } from '../../domain/jobs.ts';
 import { isHoldfastError, type HoldfastError, messageOf } from '../../domain/errors.ts';
 import type { Lineage, RepositoryName, SnapshotId, StoreName } from '../../domain/ids.ts';
+import { codecOf } from '../../engine/catalog/catalog.ts';
 import type { Home } from '../../engine/catalog/home.ts';
 import { abortClaim, claimLineage } from '../../engine/repository/claims.ts';
 import { commitShipment, type CommitOutcome, type Shipment } from '../../engine/repository/commit.ts';
@@ -13,7 +14,7 @@ import type { Repository } from '../../engine/repository/repository.ts';
 import type { Destination, SubtreeReceipt } from '../../engine/transfer/contract.ts';
 import type { ShipOutcome } from '../../engine/transfer/sending.ts';
 import { StorePaused } from './gate.ts';
-import { codecOf, type OpenedDestination } from './plan.ts';
+import type { OpenedDestination } from './plan.ts';
 
 export const failureOf = (error: unknown): Failure =>
   isHoldfastError(error) ? { code: error.code, message: error.message } : { code: 'INTERNAL', message: messageOf(error) };

@@ -9,7 +9,6 @@ import type { Failure } from '../../domain/jobs.ts';
 import type { Lineage, RepositoryName, SnapshotId, StoreName, VolumeName } from '../../domain/ids.ts';
 import { HoldfastError } from '../../domain/errors.ts';
 import { findVolume, lineageOfVolume, type CatalogState } from '../../engine/catalog/catalog.ts';
-import type { Codec } from '../../ground/sealing/blob.ts';
 
 export interface CapturePlan {
   readonly volume: VolumeName;
@@ -79,6 +78,3 @@ export function planCopy(state: CatalogState, input: z.output<typeof copyInput>)
     });
   return { volume: volume.name, repository: volume.repository, snapshot: input.snapshot, from: input.from, to: [...new Set(input.to)] };
 }
-
-/** The compression of a store, as the catalog was checked to say it. */
-export const codecOf = (state: CatalogState, store: StoreName): Codec => (state.stores.get(store)?.codec ?? 'zstd-1') as Codec;

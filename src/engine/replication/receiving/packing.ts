@@ -1,0 +1,188 @@
+/**
+ * Packs of a session being filled, and what became of each.
+ *
+ *     bodies in a slot ──▶ lane (one a thread) ──▶ open pack ──full, or asked for──▶ put ──▶ confirmed, or refused
+ *
+ * As the pipeline's lanes (transfer/pack-lanes.ts), for one destination and for values that come encoded: a task checks and
+ * seals in one go, and is given only as many values as are sure to fit. A put that fails costs its values, not the session:
+ * they are absent again and will be asked for. `onTaken` is called before a pack can be sent, so what is confirmed was
+ * accepted.
+ */
+import { MIB, PACK_BYTES_MAX, PUTS_IN_FLIGHT } from '../../../domain/limits.ts';
+import { BLOB_OVERHEAD } from '../../../ground/sealing/blob.ts';
+import { Permits } from '../../../ground/threads/permits.ts';
+import type { PackTarget, TakenBody, TakeResult } from '../../../ground/threads/tasks.ts';
+import type { Threads } from '../../../ground/threads/threads.ts';
+import { directoryBytes, PACK_HEADER, sealDirectory, type PackEntry } from '../../repository/pack.ts';
+import type { Destination, OpenPack } from '../../transfer/contract.ts';
+import type { IdlePack, Rooms } from './rooms.ts';
+import { createTurns } from './turns.ts';
+
+/** A value in a slot, as it came. */
+export interface CarriedBody extends TakenBody {
+  readonly name: Buffer;
+  /** The subtree that it is for; packs are named by the first. */
+  readonly subtree: number;
+}
+
+interface Filling {
+  readonly open: OpenPack;
+  readonly buffer: SharedArrayBuffer;
+  readonly entries: PackEntry[];
+  end: number;
+}
+
+interface Lane {
+  filling: Filling | null;
+  idle: IdlePack | null;
+}
+
+export interface PackingDeps {
+  readonly destination: Destination;
+  readonly rooms: Rooms;
+  readonly threads: Threads;
+  readonly extentBytes: number;
+  readonly nowMs: () => number;
+  readonly onConfirmed: (pack: OpenPack, entries: readonly PackEntry[], bytes: number) => void;
+  readonly onRefused: (entries: readonly PackEntry[], error: unknown) => void;
+  readonly signal: AbortSignal;
+}
+
+/** The least that a task is cut down to before the pack is sent instead. */
+const PART_BYTES = MIB;
+
+export class Packing {
+  readonly #deps: PackingDeps;
+  readonly #lanes: Lane[];
+  readonly #turn: Permits;
+  readonly #flights = new Permits(PUTS_IN_FLIGHT);
+  readonly #puts = new Set<Promise<void>>();
+  /** Two at once would each wait for the lanes that the other has. */
+  readonly #flushes = createTurns();
+
+  constructor(deps: PackingDeps) {
+    this.#deps = deps;
+    this.#lanes = Array.from({ length: deps.threads.count }, () => ({ filling: null, idle: null }));
+    this.#turn = new Permits(deps.threads.count);
+  }
+
+  /** Gets values of a slot into packs; `onTaken` hears of each part, in order, which of it was not what its name said. */
+  async carry(
+    slot: SharedArrayBuffer,
+    bodies: readonly CarriedBody[],
+    onTaken: (part: readonly CarriedBody[], refused: ReadonlySet<number>) => void,
+  ): Promise<void> {
+    const lane = await this.#takeLane();
+    try {
+      for (let at = 0; at < bodies.length;) at += await this.#carryPart(lane, slot, bodies.slice(at), onTaken);
+    } finally {
+      this.#giveLane(lane);
+    }
+  }
+
+  /** Sends what is open, what is being filled at this moment too, and waits until every put has ended, well or not. */
+  async flush(): Promise<void> {
+    await this.#flushes.run(async () => {
+      const lanes: Lane[] = [];
+      try {
+        for (let i = 0; i < this.#deps.threads.count; i++) lanes.push(await this.#takeLane());
+        for (const lane of lanes) this.#send(lane);
+      } finally {
+        for (const lane of lanes) this.#giveLane(lane);
+      }
+    });
+    await Promise.all(this.#puts);
+  }
+
+  /** The lane nearest to sending: few packs are open when there is little to carry. */
+  async #takeLane(): Promise<Lane> {
+    await this.#turn.take(this.#deps.signal);
+    this.#lanes.sort((a, b) => (a.filling?.end ?? 0) - (b.filling?.end ?? 0));
+    const lane = this.#lanes.pop();
+    if (lane === undefined) throw new Error('a lane is idle for each permit');
+    if (lane.idle !== null) this.#deps.rooms.idle.delete(lane.idle);
+    lane.idle = null;
+    return lane;
+  }
+
+  #giveLane(lane: Lane): void {
+    this.#lanes.push(lane);
+    if (lane.filling !== null) {
+      lane.idle = { idleSinceMs: this.#deps.nowMs(), send: () => this.#send(lane) };
+      this.#deps.rooms.idle.add(lane.idle);
+    }
+    this.#turn.give();
+  }
+
+  #fits({ end, entries }: Filling): number {
+    const room = PACK_BYTES_MAX - end - directoryBytes(entries.length);
+    return Math.floor(room / (this.#deps.extentBytes + BLOB_OVERHEAD + directoryBytes(1) - directoryBytes(0)));
+  }
+
+  async #carryPart(
+    lane: Lane,
+    slot: SharedArrayBuffer,
+    rest: readonly CarriedBody[],
+    onTaken: (part: readonly CarriedBody[], refused: ReadonlySet<number>) => void,
+  ): Promise<number> {
+    const { threads, extentBytes, destination } = this.#deps;
+    const least = Math.min(rest.length, Math.max(1, Math.floor(PART_BYTES / extentBytes)));
+    const filling = await this.#fillingFor(lane, least, rest[0]?.subtree ?? 0);
+    const part = rest.slice(0, this.#fits(filling));
+    const pack: PackTarget = {
+      ...{ buffer: filling.buffer, offset: filling.end, key: filling.open.packKey, codec: destination.codec },
+      wants: part.map((_, i) => i),
+    };
+    const bodies = part.map(({ place, offset, length, codec }) => ({ place, offset, length, codec }));
+    const { lengths, refused }: TakeResult = await threads.run('take', { slot, extentBytes, bodies, packs: [pack] });
+    part.forEach(({ name }, i) => {
+      const length = lengths[0]?.[i] ?? 0;
+      if (length === 0) return;
+      filling.entries.push({ fingerprint: name, offset: filling.end, length });
+      filling.end += length;
+    });
+    onTaken(part, new Set(refused));
+    return part.length;
+  }
+
+  async #fillingFor(lane: Lane, least: number, subtree: number): Promise<Filling> {
+    const { rooms, destination, signal } = this.#deps;
+    if (lane.filling !== null && this.#fits(lane.filling) >= least) return lane.filling;
+    this.#send(lane);
+    const buffer = await rooms.takePack(signal);
+    Buffer.from(buffer).set(PACK_HEADER);
+    lane.filling = { open: destination.beginPack(subtree), buffer, entries: [], end: PACK_HEADER.length };
+    return lane.filling;
+  }
+
+  #send(lane: Lane): void {
+    const { filling } = lane;
+    if (lane.idle !== null) this.#deps.rooms.idle.delete(lane.idle);
+    lane.idle = null;
+    lane.filling = null;
+    if (filling === null) return;
+    const put = this.#put(filling).finally(() => {
+      this.#puts.delete(put);
+      this.#deps.rooms.givePack(filling.buffer);
+    });
+    this.#puts.add(put);
+  }
+
+  /** Never rejects: a put that fails is its values' loss. */
+  async #put({ open, buffer, entries, end }: Filling): Promise<void> {
+    if (entries.length === 0) return;
+    const { destination, signal, onConfirmed, onRefused } = this.#deps;
+    await this.#flights.take();
+    try {
+      const directory = sealDirectory(open.packKey, entries);
+      const bytes = Buffer.from(buffer, 0, end + directory.length);
+      bytes.set(directory, end);
+      await destination.putPack(open, bytes, signal);
+      onConfirmed(open, entries, bytes.length);
+    } catch (error) {
+      onRefused(entries, error);
+    } finally {
+      this.#flights.give();
+    }
+  }
+}

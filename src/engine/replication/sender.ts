@@ -12,7 +12,7 @@
  * nothing. It ends without success only for a reason that it names: another sender, a name that cannot be read any more,
  * or STALLED_ROUNDS_MAX rounds in a row that listed again all that the round before had listed.
  */
-import type { Answer, Inquiry, Message, Missing, Name, Reference } from './messages.ts';
+import type { Answer, Data, Inquiry, Message, Missing, Name, Reference } from './messages.ts';
 
 /** Rounds with nothing under way that brought nothing. The second may be the store of the receiver having a bad minute. */
 export const STALLED_ROUNDS_MAX = 2;
@@ -79,22 +79,39 @@ export const newSender = ({ pages, ...by }: SenderPlan): Sender => ({
   seen: 0,
   epoch: 0,
   turn: 0,
-  subtrees: new Map([...pages].map(([subtree, own]) => [subtree, newSubtree(own)])),
+  subtrees: new Map([...pages].map(([subtree, own]) => [subtree, newSubtree(own, 0)])),
   giving: null,
   end: null,
 });
 
-const newSubtree = (pages: readonly number[]): SenderSubtree => ({
+const newSubtree = (pages: readonly number[], round: number): SenderSubtree => ({
   pages: new Set(pages),
   give: new Map(),
   ahead: new Map(),
   push: new Map(),
   inquiry: null,
-  round: 0,
+  round,
   listed: new Set(),
   stalled: 0,
   closed: false,
 });
+
+/** A subtree of an open session that is begun later than the others, or by another call of the same attempt. */
+export interface SubtreePlan {
+  /** Those that differ from the base. */
+  readonly pages: readonly number[];
+  /** As OPENED says it; false: what the receiver has is not known, and it is asked first. */
+  readonly fresh: boolean;
+  /** Rounds of an earlier call with this epoch are at most so high. */
+  readonly afterRound: number;
+}
+
+/** Takes up a subtree once the session is open: a driver has few of them under way at once. */
+export function beginSubtree(sender: Sender, subtree: number, { pages, fresh, afterRound }: SubtreePlan): void {
+  const own = newSubtree(pages, afterRound);
+  sender.subtrees.set(subtree, own);
+  startSubtree(sender, own, fresh);
+}
 
 export const cloneSender = (sender: Sender): Sender => ({
   ...sender,
@@ -115,30 +132,49 @@ export const cloneSender = (sender: Sender): Sender => ({
 
 // -- what is due ----------------------------------------------------------------------------------------------------
 
+/** Which messages are looked for: data is listed by the ten thousand, and most times it is not what is looked for. */
+export type SayKinds = 'all' | 'short' | 'data';
+
 /** Every message that is due, in the order in which it is best said; a driver takes as many as its window has room for. */
-export function* says(sender: Sender): Generator<Message, void> {
-  const { epoch, owner, attempt, seen, giving } = sender;
+export function* says(sender: Sender, kinds: SayKinds = 'all'): Generator<Message, void> {
   if (sender.end !== null) return;
-  if (epoch === 0 || giving !== null) {
-    if (epoch === 0) yield { kind: 'OPEN', owner, attempt, seen };
-    else if (giving?.code === 'NAME_GONE') yield { kind: 'NAME_GONE', epoch, names: giving.names };
-    else yield { kind: 'ABORT', epoch };
+  if (sender.epoch === 0 || sender.giving !== null) {
+    if (kinds !== 'data') yield openingOrGivingUp(sender);
     return;
   }
   let isOpen = false;
   for (const [subtree, own] of sender.subtrees) {
     if (own.closed) continue;
     isOpen = true;
-    yield* saysOf(sender, subtree, own);
+    yield* saysOf(sender, subtree, own, kinds);
   }
-  if (!isOpen) yield { kind: 'COMMIT', epoch };
+  if (!isOpen && kinds !== 'data') yield { kind: 'COMMIT', epoch: sender.epoch };
 }
 
-function* saysOf({ epoch, turn }: Sender, subtree: number, own: SenderSubtree): Generator<Message, void> {
-  for (const page of own.give.keys()) yield { kind: 'REFERENCES', epoch, subtree, page, turn };
-  for (const [name, page] of own.ahead) if (!own.give.has(page)) yield { kind: 'DATA', epoch, asked: false, name, turn };
-  for (const name of own.push.keys()) yield { kind: 'DATA', epoch, asked: true, name, turn };
-  if (own.inquiry !== null) yield inquiryOf(epoch, subtree, own, own.inquiry.underWay);
+function openingOrGivingUp({ epoch, owner, attempt, seen, giving }: Sender): Message {
+  if (epoch === 0) return { kind: 'OPEN', owner, attempt, seen };
+  return giving?.code === 'NAME_GONE' ? { kind: 'NAME_GONE', epoch, names: giving.names } : { kind: 'ABORT', epoch };
+}
+
+function* saysOf({ epoch, turn }: Sender, subtree: number, own: SenderSubtree, kinds: SayKinds): Generator<Message, void> {
+  if (kinds !== 'data') for (const page of own.give.keys()) yield { kind: 'REFERENCES', epoch, subtree, page, turn };
+  if (kinds !== 'short') {
+    for (const [name, page] of own.ahead) if (!own.give.has(page)) yield { kind: 'DATA', epoch, asked: false, name, turn };
+    for (const name of own.push.keys()) yield { kind: 'DATA', epoch, asked: true, name, turn };
+  }
+  if (kinds !== 'data' && own.inquiry !== null) yield inquiryOf(epoch, subtree, own, own.inquiry.underWay);
+}
+
+/** The message that says this name's data now; null: it is not due (any more). */
+export function dataDue({ epoch, turn, end, giving, subtrees }: Sender, name: Name): Data | null {
+  if (end !== null || giving !== null) return null;
+  let isAhead = false;
+  for (const { push, ahead, give } of subtrees.values()) {
+    if (push.has(name)) return { kind: 'DATA', epoch, asked: true, name, turn };
+    const page = ahead.get(name);
+    isAhead ||= page !== undefined && !give.has(page);
+  }
+  return isAhead ? { kind: 'DATA', epoch, asked: false, name, turn } : null;
 }
 
 const inquiryOf = (epoch: number, subtree: number, own: SenderSubtree, underWay: boolean): Inquiry => ({
@@ -216,10 +252,12 @@ export function hear(sender: Sender, answer: Answer): void {
 function hearOpened(sender: Sender, epoch: number, fresh: boolean): void {
   if (sender.epoch !== 0) return;
   sender.epoch = epoch;
-  for (const own of sender.subtrees.values()) {
-    if (fresh) for (const page of own.pages) own.give.set(page, sender.turn);
-    inquireIfIdle(own);
-  }
+  for (const own of sender.subtrees.values()) startSubtree(sender, own, fresh);
+}
+
+function startSubtree({ turn }: Sender, own: SenderSubtree, fresh: boolean): void {
+  if (fresh) for (const page of own.pages) own.give.set(page, turn);
+  inquireIfIdle(own);
 }
 
 function hearReceipt(sender: Sender, answer: Extract<Answer, { readonly kind: 'NOTED' | 'KEPT' }>): void {

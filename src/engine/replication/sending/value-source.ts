@@ -1,0 +1,100 @@
+/**
+ * Reads values of a repository as they go over the wire: opened and checked on threads, the stored body kept as it is.
+ *
+ * Compressing again would be two thirds of the work, and the receiver keeps zstd when it wants zstd. Buffers are taken when
+ * something is read for the first time: a session in which nothing is asked for needs none. `deliver` waits when enough is
+ * ready to be sent; a range keeps its slot until all of it is delivered, so that is what bounds reading ahead.
+ */
+import type { HoldfastError } from '../../../domain/errors.ts';
+import type { Reservation } from '../../../ground/threads/buffers.ts';
+import { SLOT_BYTES } from '../../../ground/threads/tasks.ts';
+import type { Threads } from '../../../ground/threads/threads.ts';
+import { unsealedAt } from '../../../ground/threads/unseal-task.ts';
+import { Batches } from '../../transfer/batches.ts';
+import type { ValueReader } from '../../transfer/contract.ts';
+import { fetchSlots, fetchValues, type FetchedRange, type UseRange } from '../../transfer/fetch.ts';
+import type { FetchValue } from '../../transfer/read-plan.ts';
+import type { Name } from '../messages.ts';
+import type { ReadValue } from './content.ts';
+
+export interface ValueSource {
+  /** Answers the names that cannot be read. STORE_UNREACHABLE and the like end it. */
+  read(
+    values: readonly FetchValue[],
+    deliver: (values: readonly ReadValue[]) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<readonly Name[]>;
+}
+
+export interface ValueSourceDeps {
+  readonly reader: ValueReader;
+  readonly extentBytes: number;
+  readonly threads: Threads;
+  /** Told of each value that cannot be read, and why. */
+  readonly onLost?: (error: HoldfastError) => void;
+}
+
+export function createValueSource({ reader, extentBytes, threads, onLost }: ValueSourceDeps): ValueSource {
+  const slots = fetchSlots(threads.count);
+
+  const readInto = async (
+    reservation: Reservation,
+    values: readonly FetchValue[],
+    deliver: (values: readonly ReadValue[]) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<readonly Name[]> => {
+    const batches = new Batches(reservation, slots, signal);
+    const gone: Name[] = [];
+    const use: UseRange = async (range) => {
+      const { slot, start, key } = range;
+      const blobs = range.values.map(({ location }, place) => ({ place, offset: location.offset, length: location.length, targets: [] }));
+      const { bodies, failures } = await threads.run('unseal', { slot, start, key, blobs });
+      await deliver(copied(range, bodies));
+      return failures;
+    };
+    try {
+      await fetchValues(
+        {
+          ...{ reader, extentBytes, batches, use },
+          progress: () => undefined,
+          onLost({ value, error }) {
+            gone.push(value.fingerprint.toString('hex'));
+            onLost?.(error);
+          },
+        },
+        values,
+      );
+      return gone;
+    } catch (error) {
+      batches.stop(error);
+      throw batches.signal.reason;
+    } finally {
+      await batches.ended();
+    }
+  };
+
+  return {
+    async read(values, deliver, signal) {
+      using reservation = await threads.buffers.reserve(slots * SLOT_BYTES, signal);
+      return await readInto(reservation, values, deliver, signal);
+    },
+  };
+}
+
+/** Bodies out of a slot, into one buffer: the slot is used again while they are on their way. */
+function copied(
+  { slot, start, values }: FetchedRange,
+  bodies: readonly { readonly blob: number; readonly codec: number; readonly length: number }[],
+): ReadValue[] {
+  const all = Buffer.allocUnsafeSlow(bodies.reduce((sum, { length }) => sum + length, 0));
+  const from = Buffer.from(slot);
+  let end = 0;
+  return bodies.flatMap(({ blob, codec, length }) => {
+    const value = values[blob];
+    if (value === undefined) return [];
+    const at = unsealedAt(start, value.location);
+    const body = all.subarray(end, (end += length));
+    body.set(from.subarray(at, at + length));
+    return [{ name: value.fingerprint.toString('hex'), extent: value.extents[0] ?? 0, codec: codec === 0 ? 0 : 1, body }];
+  });
+}

@@ -69,7 +69,7 @@ export async function surveyBase(state: SessionState, subtree: number, deep: boo
   }
   if (at !== null) state.file.setTop(subtree, at.fingerprint);
   const view = at && (await look(at, SUBTREE_LEVEL, subtree));
-  if (view === null) return { ...subtreeFromPages(state, subtree, at?.fingerprint ?? null, mended), topless };
+  if (view === null) return { ...(await subtreeFromPages(state, subtree, at?.fingerprint ?? null, mended)), topless };
   const leaves = new Map<number, Buffer | null>();
   const pages: number[] = [];
   for (let leaf = 0; leaf < MAP_FANOUT; leaf++) {
@@ -92,12 +92,12 @@ export async function surveyBase(state: SessionState, subtree: number, deep: boo
 }
 
 /** The subtree's node and all its leaves from the pages that were given of them. */
-function subtreeFromPages(
+async function subtreeFromPages(
   state: SessionState,
   subtree: number,
   expected: Buffer | null,
   mended: readonly NewNode[],
-): Omit<BaseSurvey, 'topless'> {
+): Promise<Omit<BaseSurvey, 'topless'>> {
   const leaves = new Map<number, Buffer | null>();
   const above = Buffer.alloc(CHILDREN_BYTES);
   const nodes: NewNode[] = [];
@@ -111,7 +111,7 @@ function subtreeFromPages(
     const node = nodeOf(1, subtree * MAP_FANOUT + leaf, children);
     leaves.set(leaf, isAbsent(node.fingerprint) ? null : children);
     above.set(node.fingerprint, leaf * FINGERPRINT_BYTES);
-    if (!isAbsent(node.fingerprint) && isLostNode(state, node.fingerprint)) nodes.push(node);
+    if (!isAbsent(node.fingerprint) && (await readStored(state, node.fingerprint, 1)) === null) nodes.push(node);
   }
   if (pages.length > 0) return { leaves: new Map(), pages, mended };
   const top = nodeOf(SUBTREE_LEVEL, subtree, above);
@@ -126,7 +126,7 @@ function subtreeFromPages(
 }
 
 /** The nodes above the subtrees, made again from the subtrees' names; null: one of those is not known, or they are not the base's. */
-export function mendTop(state: SessionState): NewNode[] | null {
+export async function mendTop(state: SessionState): Promise<NewNode[] | null> {
   const base = baseOf(state);
   if (base === null) return [];
   const nodes: NewNode[] = [];
@@ -148,11 +148,11 @@ export function mendTop(state: SessionState): NewNode[] | null {
     for (const [index, children] of above) {
       const node = nodeOf(level, index, children);
       below.set(index, node.fingerprint);
-      if (!isAbsent(node.fingerprint)) nodes.push(node);
+      if (!isAbsent(node.fingerprint) && (await readStored(state, node.fingerprint, level)) === null) nodes.push(node);
     }
   }
   if ((below.get(0) ?? ABSENT).toString('hex') !== (base.root ?? ABSENT.toString('hex'))) return null;
-  return nodes.filter((node) => isLostNode(state, node.fingerprint));
+  return nodes;
 }
 
 const leafFromPage = (state: SessionState, subtree: number, leaf: number): Buffer | null => {
@@ -177,8 +177,6 @@ const childAt = (view: NodeView, slot: number): MapRoot => ({
   fingerprint: childOf(view.children, slot),
   location: view.locations.subarray(slot * LOCATION_BYTES, (slot + 1) * LOCATION_BYTES),
 });
-
-const isLostNode = (state: SessionState, fingerprint: Buffer): boolean => countedAt(state, fingerprint)?.lost !== false;
 
 async function lookAt(state: SessionState, at: MapRoot, level: number, deep: boolean): Promise<LookedAt> {
   const { repository } = state;

@@ -70,7 +70,7 @@ async function putNodes(state: SessionState, subtree: number, nodes: readonly Ne
 
 /** Makes the base's nodes above the subtrees again, if all subtrees are known. */
 async function healTop(state: SessionState): Promise<boolean> {
-  const mended = mendTop(state);
+  const mended = await mendTop(state);
   if (mended === null) return false;
   const cure: Cure = { lost: [], brought: new Map(), packs: new Map() };
   await healFindings(state, 0, { lost: [], pages: [], cure, mended, topless: false });

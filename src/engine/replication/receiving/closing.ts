@@ -49,7 +49,7 @@ async function healFindings(state: SessionState, subtree: number, { cure, mended
   await putNodes(state, subtree, mended, cure);
   if (cure.brought.size === 0) return;
   const { moved } = await state.claimed.destination.heal(cure.lost, cure.brought, cure.packs, state.signal);
-  state.figures.healed += moved;
+  state.counts.healed += moved;
 }
 
 /** Puts nodes that were made again into a pack of the claim, for what is in `cure` to be healed with them. */

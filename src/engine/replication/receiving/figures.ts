@@ -1,25 +1,29 @@
-/** What a session has come to, for status and metrics. */
+/** What a session has come to since this process found it, for status and metrics. */
 export interface SessionFigures {
-  /** References that were given, and what of them was held already, by names. */
-  named: number;
-  held: number;
+  /** References that were given, and how many of them were held already. */
+  readonly named: number;
+  readonly held: number;
   /** Names that were listed as missing. */
-  asked: number;
-  accepted: number;
-  dropped: number;
+  readonly asked: number;
+  readonly accepted: number;
+  /** Duplicates, and what was never named. */
+  readonly dropped: number;
   /** Data that did not have its name. */
-  false: number;
+  readonly false: number;
   /** Counted values whose bytes were lost and that were brought again. */
-  healed: number;
+  readonly healed: number;
   /** Bytes that the transport has seen, both ways. */
-  wireBytes: number;
+  readonly wireBytes: number;
   /** Proofs of subtrees. */
-  proofs: number;
-  /** Bytes of packs that were put. */
-  storedBytes: number;
+  readonly proofs: number;
+  /** Bytes of packs of extents that were put. */
+  readonly storedBytes: number;
 }
 
-export const noFigures = (): SessionFigures => ({
-  ...{ named: 0, held: 0, asked: 0, accepted: 0, dropped: 0, false: 0 },
+/** What is counted as it happens; what was dropped, or false, the reducer counts. */
+export type Counts = { -readonly [Figure in Exclude<keyof SessionFigures, 'dropped' | 'false'>]: SessionFigures[Figure] };
+
+export const noCounts = (): Counts => ({
+  ...{ named: 0, held: 0, asked: 0, accepted: 0 },
   ...{ healed: 0, wireBytes: 0, proofs: 0, storedBytes: 0 },
 });

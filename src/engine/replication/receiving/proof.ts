@@ -43,7 +43,7 @@ const SAMPLE_MAX = 256;
 
 export async function proveSubtree(state: SessionState, subtree: number): Promise<Findings> {
   const { proof: level } = state.opening;
-  state.figures.proofs++;
+  state.counts.proofs++;
   await state.inventory.look(state.limits.listingMs);
   const { names, ...base } = await namesToProve(state, subtree, level);
   const cure: Cure = { lost: [], brought: new Map(), packs: new Map() };

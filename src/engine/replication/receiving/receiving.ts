@@ -46,7 +46,7 @@ export interface SessionStatus extends SessionPlace {
   readonly status: Session['status'];
   readonly sizeBytes: number;
   readonly heardMs: number;
-  readonly figures: Readonly<SessionFigures>;
+  readonly figures: SessionFigures;
 }
 
 export interface Receiving extends Hearing, AsyncDisposable {
@@ -64,6 +64,8 @@ export interface ReceivingOptions {
   /** For the files of sessions. */
   readonly folder: string;
   readonly limits?: Partial<ReceivingLimits>;
+  /** A session has ended, as its last status says: for metrics, and for who asks afterwards. */
+  readonly onEnd?: (status: SessionStatus) => void;
 }
 
 /** Who speaks in which session. */
@@ -71,7 +73,7 @@ interface Place extends SessionPlace {
   readonly repositoryOpen: (create: boolean) => Promise<Repository>;
 }
 
-export async function createReceiving({ home, threads, folder, limits: own = {} }: ReceivingOptions): Promise<Receiving> {
+export async function createReceiving({ home, threads, folder, limits: own = {}, onEnd }: ReceivingOptions): Promise<Receiving> {
   const limits: ReceivingLimits = { ...RECEIVING_LIMITS, ...own };
   const { environment } = home;
   mkdirSync(folder, { recursive: true });
@@ -109,7 +111,7 @@ export async function createReceiving({ home, threads, folder, limits: own = {} 
   const bytesOf = (peer: Peer): number =>
     [...sessions.values()].filter(({ opening }) => opening.peer === peer.id).reduce((sum, { chargedBytes }) => sum + chargedBytes, 0);
 
-  const start = async (peer: Peer, place: Place, repository: Repository, claim: Claim, opening: Opening): Promise<Session> => {
+  const start = async (place: Place, repository: Repository, claim: Claim, opening: Opening): Promise<Session> => {
     const file = openSessionFile(fileOf(place));
     if (file.opening()?.base !== opening.base) file.forgetPages();
     const state = await home.catalog.sync();
@@ -125,15 +127,21 @@ export async function createReceiving({ home, threads, folder, limits: own = {} 
         rooms,
         codec: codecOf(state, place.store),
       },
-      charge: (bytes) => quota.charge(peer, bytesOf(peer), bytes),
     });
     sessions.set(keyOf(place), session);
     return session;
   };
 
+  const statusOf = ({ opening, epoch, status, figures }: Session): SessionStatus => {
+    const { store, repository, lineage, snapshot, peer, sizeBytes } = opening;
+    const heardMs = heard.get(keyOf(opening)) ?? 0;
+    return { store, repository, lineage, snapshot, peer, sizeBytes, epoch, status, heardMs, figures };
+  };
+
   /** Lets go of a session that has ended; its file with it. */
   const drop = async (place: SessionPlace): Promise<void> => {
     const session = sessions.get(keyOf(place));
+    if (session !== undefined) onEnd?.(statusOf(session));
     sessions.delete(keyOf(place));
     heard.delete(keyOf(place));
     await session?.close();
@@ -170,7 +178,7 @@ export async function createReceiving({ home, threads, folder, limits: own = {} 
             sessions.get(keyOf(other))?.supersede();
             await drop(other);
           }
-        const session = sessions.get(keyOf(place)) ?? (await start(peer, place, repository, claim, opening));
+        const session = sessions.get(keyOf(place)) ?? (await start(place, repository, claim, opening));
         return { answer: await session.opened(claim, opening), session };
       }
     }
@@ -198,7 +206,7 @@ export async function createReceiving({ home, threads, folder, limits: own = {} 
     file[Symbol.dispose]();
     if (opening === null || opening.base !== claim.base || keyOf(opening) !== keyOf(place))
       throw new HoldfastError('RECEIVER_UNREACHABLE', 'the receiver has lost its notes of this session: open it again');
-    return start(peer, place, repository, claim, opening);
+    return start(place, repository, claim, opening);
   };
 
   async function* answers(
@@ -220,8 +228,9 @@ export async function createReceiving({ home, threads, folder, limits: own = {} 
       epoch = first.epoch;
       found = await turnsOf(place).run(() => find(peer, place));
     }
+    const charge = (bytes: number): Promise<void> => quota.charge(peer, bytesOf(peer), bytes);
     for await (const run of runsOf(rest)) {
-      const said = 'kind' in found ? [unheard(found, run)] : await found.hear(epoch, run);
+      const said = 'kind' in found ? [unheard(found, run)] : await found.hear(epoch, run, charge);
       if (!('kind' in found) && found.status !== 'open') await turnsOf(place).run(() => dropEnded(place));
       yield* said;
       if (said.some(({ kind }) => kind === 'REFUSED')) return;
@@ -263,15 +272,9 @@ export async function createReceiving({ home, threads, folder, limits: own = {} 
         yield refusalOf(error, environment);
       }
     },
-    status: () =>
-      [...sessions.values()].map(({ opening, epoch, status, figures }) => {
-        const { store, repository, lineage, snapshot, peer, sizeBytes } = opening;
-        const heardMs = heard.get(keyOf(opening)) ?? 0;
-        return { store, repository, lineage, snapshot, peer, sizeBytes, epoch, status, heardMs, figures };
-      }),
+    status: () => [...sessions.values()].map(statusOf),
     noteWire(peer, first, bytes) {
-      const session = sessions.get(keyOf(placeOf(peer, first)));
-      if (session !== undefined) session.figures.wireBytes += bytes;
+      sessions.get(keyOf(placeOf(peer, first)))?.noteWire(bytes);
     },
     async tend() {
       for (const name of readdirSync(folder).filter((one) => one.endsWith('.session'))) await tendOne(name);

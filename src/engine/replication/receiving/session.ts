@@ -27,7 +27,7 @@ import {
 import { adoptPacks, reopened } from './adopting.ts';
 import { closeSubtree } from './closing.ts';
 import { judgeCommit } from './committing.ts';
-import { noFigures, type SessionFigures } from './figures.ts';
+import { noCounts, type SessionFigures } from './figures.ts';
 import { isHeld } from './holdings.ts';
 import { endOf, subtreesOf, type Opening } from './opening.ts';
 import { Packing } from './packing.ts';
@@ -42,9 +42,10 @@ export type SessionParts = Pick<SessionState, 'repository' | 'inventory' | 'file
   readonly claim: Claim;
   readonly codec: Codec;
   readonly rooms: Rooms;
-  /** RECEIVER_FULL when the token's quota would be passed by naming so many bytes more. */
-  readonly charge: (bytes: number) => Promise<void>;
 };
+
+/** RECEIVER_FULL when the quota of who speaks would be passed by naming so many bytes more. */
+type Charge = (bytes: number) => Promise<void>;
 
 export interface Session {
   readonly opening: Opening;
@@ -56,7 +57,8 @@ export interface Session {
   /** An OPEN whose claim stands. */
   opened(claim: Claim, opening: Opening): Promise<AnswerFrame>;
   /** The answers to messages of a sender that holds `epoch`, in their order; a refusal is the last. */
-  hear(epoch: number, run: Run): Promise<readonly AnswerFrame[]>;
+  hear(epoch: number, run: Run, charge: Charge): Promise<readonly AnswerFrame[]>;
+  noteWire(bytes: number): void;
   /** Another claim of the lineage stands. */
   supersede(): void;
   /** Ends what is under way. The file stays: it is the caller's. */
@@ -65,12 +67,12 @@ export interface Session {
 
 export async function openSession(parts: SessionParts): Promise<Session> {
   const stop = new AbortController();
-  const figures = noFigures();
+  const counts = noCounts();
   const { repository, inventory, file, threads, limits } = parts;
   await inventory.look(limits.listingMs);
   await adoptPacks(parts, parts.claim);
   const receiver = reopened(parts, parts.claim.epoch);
-  const shared = { repository, inventory, file, threads, limits, receiver, figures, signal: stop.signal };
+  const shared = { repository, inventory, file, threads, limits, receiver, counts, signal: stop.signal };
   const state: SessionState = {
     ...shared,
     ...{ opening: parts.opening, edits: new Map(), missingAnswers: 0, bringAll: new Set() },
@@ -111,18 +113,18 @@ export async function openSession(parts: SessionParts): Promise<Session> {
         if (needsProof(receiver, message) && receiver.subtrees.get(subtree)?.waiting.size === 0) proof = await closeSubtree(state, subtree);
       }
       const answer = hearInquiry(receiver, message, proof, limits);
-      if (answer.kind === 'MISSING') figures.asked += answer.names.length;
+      if (answer.kind === 'MISSING') counts.asked += answer.names.length;
       return answerTo(answer);
     });
 
-  const hearPages = async (epoch: number, frames: readonly ReferencesFrame[]): Promise<AnswerFrame[]> => {
+  const hearPages = async (epoch: number, frames: readonly ReferencesFrame[], charge: Charge): Promise<AnswerFrame[]> => {
     await inventory.look(limits.listingMs);
     const own = frames.filter(({ subtree }) => subtree < subtreesOf(state.opening));
     const isHeard = receiver.status === 'open' && receiver.epoch === epoch;
     const named = isHeard ? own.map((frame) => resolve(state, frame)) : [];
     const lackingCount = named.reduce((sum, { lacking }) => sum + lacking.length, 0);
     refuseCrowd(state, lackingCount);
-    await parts.charge(lackingCount * state.opening.extentBytes);
+    await charge(lackingCount * state.opening.extentBytes);
     const changed = named.filter(({ frame, page }) => !samePage(file.page(frame.subtree, frame.page), page));
     if (changed.length > 0) file.notePages(changed.map(({ frame, page }) => ({ subtree: frame.subtree, number: frame.page, page })));
     for (const { frame } of changed) {
@@ -133,14 +135,15 @@ export async function openSession(parts: SessionParts): Promise<Session> {
       const { subtree, page, turn } = frame;
       const found = named.find((one) => one.frame === frame);
       if (subtree >= subtreesOf(state.opening)) return { kind: 'NOTED', subtree, page, turn };
-      figures.named += found?.names ?? 0;
-      figures.held += (found?.names ?? 0) - (found?.lacking.length ?? 0);
+      counts.named += found?.names ?? 0;
+      counts.held += (found?.names ?? 0) - (found?.lacking.length ?? 0);
       return answerTo(hearReferences(receiver, { kind: 'REFERENCES', epoch, subtree, page, turn }, found?.lacking ?? []));
     });
   };
 
   const hearDataOf = async (epoch: number, frames: readonly DataFrame[]): Promise<AnswerFrame[]> => {
     const answers = await takeData(state, parts.rooms, inHand, epoch, frames);
+    counts.accepted += answers.filter((answer) => answer.kind === 'KEPT' && answer.accepted).length;
     const kept = { kind: 'KEPT' as const, turn: frames[0]?.turn ?? 0, accepted: 0, dropped: 0 };
     for (const answer of answers) {
       if (answer.kind !== 'KEPT') return [...(kept.accepted + kept.dropped > 0 ? [kept] : []), answerTo(answer)];
@@ -163,11 +166,11 @@ export async function openSession(parts: SessionParts): Promise<Session> {
       return answerTo(hearEnd(receiver, kind === 'ABORT' ? { kind, epoch } : { kind, epoch, names: [] }));
     });
 
-  const hearRun = async (epoch: number, run: Run): Promise<readonly AnswerFrame[]> => {
+  const hearRun = async (epoch: number, run: Run, charge: Charge): Promise<readonly AnswerFrame[]> => {
     refuseUnknown(state, run);
     switch (run.kind) {
       case 'REFERENCES':
-        return hearPages(epoch, run.frames);
+        return hearPages(epoch, run.frames, charge);
       case 'DATA':
         return hearDataOf(epoch, run.frames);
       case 'ONE':
@@ -194,10 +197,10 @@ export async function openSession(parts: SessionParts): Promise<Session> {
       return receiver.status === 'none' ? 'ended' : receiver.status;
     },
     get figures() {
-      return figures;
+      return { ...counts, dropped: receiver.dropped, false: receiver.refusedFalse };
     },
     get chargedBytes() {
-      return figures.storedBytes + waitingOf(state) * state.opening.extentBytes;
+      return counts.storedBytes + waitingOf(state) * state.opening.extentBytes;
     },
     opened: (claim, opening) =>
       whole.run(async () => {
@@ -226,14 +229,15 @@ export async function openSession(parts: SessionParts): Promise<Session> {
           exchanges: limits.exchangesMax,
         };
       }),
-    async hear(epoch, run) {
+    async hear(epoch, run, charge) {
       try {
-        return await hearRun(epoch, run);
+        return await hearRun(epoch, run, charge);
       } catch (error) {
         if (isHoldfastError(error, 'CLAIM_LOST')) supersede(receiver);
         return [refusalOf(error, repository.environment)];
       }
     },
+    noteWire: (bytes) => void (counts.wireBytes += bytes),
     supersede: () => supersede(receiver),
     async close() {
       stop.abort(new HoldfastError('CLAIM_LOST', 'the session has ended'));
@@ -249,11 +253,11 @@ export function refusalOf(error: unknown, environment: SessionState['repository'
   return { kind: 'REFUSED', code: 'INTERNAL', message: 'the receiver failed at this message' };
 }
 
-type Shared = Pick<SessionState, 'repository' | 'inventory' | 'file' | 'receiver' | 'figures' | 'threads' | 'signal'>;
+type Shared = Pick<SessionState, 'repository' | 'inventory' | 'file' | 'receiver' | 'counts' | 'threads' | 'signal'>;
 
 /** The ends of one epoch: where its packs go, and what is told of them. */
 function claimedOf({ codec, rooms }: SessionParts, shared: Shared, opening: Opening, epoch: number): Claimed {
-  const { repository, inventory, file, receiver, figures, threads, signal } = shared;
+  const { repository, inventory, file, receiver, counts, threads, signal } = shared;
   const { store, lineage, extentBytes } = opening;
   const options = { store, repository, lineage, epoch, codec };
   const destination = openDestination({ ...options, bringAll: false });
@@ -262,7 +266,7 @@ function claimedOf({ codec, rooms }: SessionParts, shared: Shared, opening: Open
     onConfirmed({ id }, entries, bytes) {
       file.addPack({ id, bytes, blobs: entries.length }, entries);
       inventory.note(id, bytes);
-      figures.storedBytes += bytes;
+      counts.storedBytes += bytes;
       confirmed(
         receiver,
         entries.map(({ fingerprint }) => fingerprint.toString('hex')),

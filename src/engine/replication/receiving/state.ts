@@ -7,7 +7,7 @@ import type { HealingDestination } from '../../repository/destination.ts';
 import type { Snapshot } from '../../repository/ledger.ts';
 import type { Repository } from '../../repository/repository.ts';
 import type { Receiver } from '../receiver.ts';
-import type { SessionFigures } from './figures.ts';
+import type { Counts } from './figures.ts';
 import type { Inventory } from './inventory.ts';
 import type { ReceivingLimits } from './limits.ts';
 import type { Opening } from './opening.ts';
@@ -28,7 +28,7 @@ export interface SessionState {
   readonly inventory: Inventory;
   readonly file: SessionFile;
   readonly receiver: Receiver;
-  readonly figures: SessionFigures;
+  readonly counts: Counts;
   readonly threads: Threads;
   readonly limits: ReceivingLimits;
   readonly signal: AbortSignal;

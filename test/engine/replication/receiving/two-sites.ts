@@ -3,7 +3,7 @@
  * Faults are made where they happen: in the files of the receiver's store.
  */
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { storeName, type RepositoryName, type SnapshotId } from '../../../../src/domain/ids.ts';
 import type { Snapshot } from '../../../../src/engine/repository/ledger.ts';
@@ -107,9 +107,11 @@ export function snapshotOf(repository: Repository, id: SnapshotId): Snapshot {
 }
 
 const filesOf = (folder: string): string[] =>
-  readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((entry) =>
-    entry.isFile() ? [path.join(entry.parentPath, entry.name)] : [],
-  );
+  !existsSync(folder)
+    ? []
+    : readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((entry) =>
+        entry.isFile() ? [path.join(entry.parentPath, entry.name)] : [],
+      );
 
 export type Damage = 'delete' | 'truncate' | 'corrupt';
 

@@ -200,6 +200,24 @@ test('a link that is away is waited for, and no longer than the patience lasts',
   await expect(runSession({ ...parts, link: never })).rejects.toMatchObject({ code: 'RECEIVER_UNREACHABLE', retryable: true });
 });
 
+test('a sender that is killed at any exchange is followed by one that goes on from what the receiver has', async () => {
+  await using own = await twoSites();
+  const base = await own.capture(extents(0, 300, 1));
+  expect(await runSession(await partsOf(own, base, linkTo(own)))).toMatchObject(committed(base));
+  for (let killAt = 0, exchanges = Infinity; killAt < exchanges; killAt++) {
+    const snapshot = await own.capture([...extents(killAt, 20, 2 + killAt), ...extents(280, 5, 50 + killAt)]);
+    const killed = new AbortController();
+    const mortal = watched(linkTo(own), (n) => (n === killAt ? killed.abort(new Error('killed')) : undefined));
+    await expect(runSession(await partsOf(own, snapshot, mortal.link, { signal: killed.signal }))).rejects.toThrow('killed');
+    const { link, said } = watched(linkTo(own));
+    const outcome = await runSession(await partsOf(own, snapshot, link, { attempt: 2 }));
+    expect(outcome).toMatchObject(committed(snapshot));
+    expect(outcome.figures.sent).toBeLessThanOrEqual(25);
+    exchanges = Math.min(exchanges, said.length);
+  }
+  expect(await whatIsWrong(own, [...(await own.source()).ledger().snapshots.values()].at(-1)!)).toEqual([]);
+});
+
 const TROUBLES = { lost: 0.1, answersLost: 0.1, twice: 0.15, delayMsMost: 3 };
 
 test.each([1, 2, 3, 4, 5, 6])(

@@ -28,14 +28,14 @@ export type Role = 'node' | 'controller';
 const BULK_AT_ONCE = 2;
 const SHORT_AT_ONCE = 32;
 /** Nice 10: a tenth of a processor beside one who wants all of it, all of it beside nobody. */
-const NODE_NICENESS = 10;
+const NICENESS = 10;
 /** Longest wait for running activities when a worker is asked to stop; they resume elsewhere. */
 const GRACE_MS = 5000;
 
 /** Runs until SIGINT or SIGTERM. */
 export async function runWorkerProcess(role: Role, variables: Variables): Promise<void> {
   tightenAllocator();
-  if (role === 'node') giveWay();
+  giveWay();
   const configuration = readConfiguration(variables);
   const log = pino({ name: `holdfast-${role}`, level: variables['HOLDFAST_LOG_LEVEL'] ?? 'info' }, pino.destination(2));
   Runtime.install({ logger: quietLogger(log), shutdownSignals: [] });
@@ -65,16 +65,16 @@ export async function runWorkerProcess(role: Role, variables: Variables): Promis
 }
 
 /**
- * A node works beside the applications that it protects: where the processor is wanted by both they come first. Who has
- * started it with less keeps it at that. Linux shares the processor among sessions first (sched_autogroup): one that is the node's
- * own, as with `holdfast up`, gives way as a whole.
+ * Nodes work beside the applications that they protect, and so do controllers that share a node's host and its work: where the
+ * processor is wanted by both, the applications come first. Who has started it with less keeps it at that. Linux shares the
+ * processor among sessions first (sched_autogroup): one that is the worker's own, as with `holdfast up`, gives way as a whole.
  */
 function giveWay(): void {
-  if (getPriority() >= NODE_NICENESS) return;
-  setPriority(NODE_NICENESS);
+  if (getPriority() >= NICENESS) return;
+  setPriority(NICENESS);
   try {
     const [, , , session] = readFileSync('/proc/self/stat', 'utf8').split(') ')[1]?.split(' ') ?? [];
-    if (Number(session) === process.pid) writeFileSync('/proc/self/autogroup', String(NODE_NICENESS));
+    if (Number(session) === process.pid) writeFileSync('/proc/self/autogroup', String(NICENESS));
   } catch {
     // No Linux, or one without autogroups: then niceness says it all.
   }

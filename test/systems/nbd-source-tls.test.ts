@@ -14,7 +14,8 @@ import { describeWithPrograms } from '../describe-with-programs.ts';
 const EXTENT = 64 * 1024;
 const SIZE = 20 * EXTENT;
 
-const open = (uri: string): Promise<VolumeSource> => openSource({ path: uri, extentBytes: EXTENT, subtree: 0, bases: [], bitmap: null });
+const open = (uri: string): Promise<VolumeSource> =>
+  openSource({ path: uri, files: null, extentBytes: EXTENT, subtree: 0, bases: [], bitmap: null });
 
 const describeOpenssl = await describeWithPrograms('openssl');
 describeOpenssl('TLS', () => {

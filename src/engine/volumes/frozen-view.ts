@@ -1,5 +1,5 @@
 /**
- * A frozen view: a volume as it was at one moment, read while writes go on.
+ * A frozen view: a volume as it was at one moment, read while writes go on, through its server or beside it (view-beside.ts).
  *
  *     write              ──▶ preserved? ──no──▶ copy what is there into the preserve file ──▶ write
  *     read of the view   ──▶ preserved? ──yes─▶ preserve file, else the volume; and looked at again after a wait
@@ -13,10 +13,13 @@
  */
 import { MIB } from '../../domain/limits.ts';
 import type { Clock } from './clock.ts';
+import type { CopiesFile, CopiesFiles } from './copies.ts';
+import type { Courtesy } from './courtesy.ts';
 import { BLOCK_SIZES } from './file-export.ts';
 import type { LiveFile } from './live-file.ts';
 import { NbdError, type Backend, type Export, type MetaContext, type StatusRun } from './nbd/export.ts';
 import { ERRNO, type Errno } from './nbd/protocol.ts';
+import { KEPT_CONTEXT } from './view-beside.ts';
 import { ExtentSet } from './tracking/extent-set.ts';
 import type { ViewFigures } from './volume-events.ts';
 
@@ -31,7 +34,10 @@ export interface FrozenViewOptions {
   readonly sizeBytes: number;
   readonly extentBytes: number;
   readonly preserveBytesMax: number;
+  /** Whose its copies are. */
+  readonly files: CopiesFiles;
   readonly clock: Clock;
+  readonly courtesy: Courtesy;
   /** Contexts besides the allocation: what changed until the freeze. */
   readonly contexts: () => readonly MetaContext[];
   /** A writer waited so long. */
@@ -54,6 +60,7 @@ const WHY: Readonly<Record<Ended, readonly [errno: Errno, why: string]>> = {
 
 export class FrozenView {
   readonly #live: LiveFile;
+  readonly copies: CopiesFile;
   readonly #copies: LiveFile;
   readonly #options: FrozenViewOptions;
   readonly #granuleBytes: number;
@@ -68,10 +75,11 @@ export class FrozenView {
   #unreadSinceMs: number;
   #cancelGivingUp: (() => void) | null = null;
 
-  /** From the moment that its volume calls `preserve` before its writes, it is the volume of that moment. `copies` is its own. */
-  constructor(live: LiveFile, copies: LiveFile, options: FrozenViewOptions) {
+  /** From the moment that its volume calls `preserve` before its writes, it is the volume of that moment. `copies` is its own until it is closed. */
+  constructor(live: LiveFile, copies: CopiesFile, options: FrozenViewOptions) {
     this.#live = live;
-    this.#copies = copies;
+    this.copies = copies;
+    this.#copies = copies.file;
     this.#options = options;
     this.#granuleBytes = Math.min(GRANULE_BYTES, options.extentBytes);
     this.#preserved = new ExtentSet(Math.ceil(options.sizeBytes / this.#granuleBytes));
@@ -120,19 +128,26 @@ export class FrozenView {
 
   /** Copies granules, and leaves holes as they are, for whoever reads the view passes over them. False: it may keep no more. */
   #keep(from: number, to: number): boolean {
-    if (this.#isZero(from, to)) {
-      this.#preserved.addRange(from, to);
-      return true;
-    }
-    const step = COPY_BYTES_MAX / this.#granuleBytes;
-    for (let at = from; at < to;) {
-      const zero = this.#isZero(at, at + 1);
-      const until = this.#sameUntil(at, Math.min(to, at + step), (granule) => this.#isZero(granule, granule + 1));
-      if (!zero && !this.#copy(at, until)) return false;
-      this.#preserved.addRange(at, until);
-      at = until;
+    if (this.#isZero(from, to)) this.#clear(from, to);
+    else if (to - from === 1) return this.#copy(from, to);
+    else {
+      const step = COPY_BYTES_MAX / this.#granuleBytes;
+      for (let at = from; at < to;) {
+        const zero = this.#isZero(at, at + 1);
+        const until = this.#sameUntil(at, Math.min(to, at + step), (granule) => this.#isZero(granule, granule + 1));
+        if (zero) this.#clear(at, until);
+        else if (!this.#copy(at, until)) return false;
+        at = until;
+      }
     }
     return true;
+  }
+
+  /** Zeros are kept as a hole; an earlier view may have left something there. */
+  #clear(from: number, to: number): void {
+    const { at, length } = this.#placeOf(from, to);
+    if (this.#options.files.isUsed(this.copies)) this.#copies.zero(at, length, true);
+    this.#preserved.addRange(from, to);
   }
 
   #copy(from: number, to: number): boolean {
@@ -142,6 +157,7 @@ export class FrozenView {
     this.#live.readNow(bytes, at);
     this.#copies.write([bytes], at);
     this.#preservedBytes += length;
+    this.#preserved.addRange(from, to);
     return true;
   }
 
@@ -195,7 +211,7 @@ export class FrozenView {
   async close(): Promise<void> {
     if (this.#ended === 'closed') return;
     this.#end('closed');
-    await this.#copies[Symbol.asyncDispose]();
+    await this.#options.files.give(this.copies);
   }
 
   /** It as an export, read-only. */
@@ -203,7 +219,11 @@ export class FrozenView {
     const { name, sizeBytes, contexts } = this.#options;
     return {
       ...{ name, sizeBytes, description: 'a frozen view', readOnly: true, multiConn: true, fastZero: false, blockSizes: BLOCK_SIZES },
-      contexts: () => [{ name: 'base:allocation', status: (offset, length) => this.#allocation(offset, length) }, ...contexts()],
+      contexts: () => [
+        { name: 'base:allocation', status: (offset, length) => this.#allocation(offset, length) },
+        { name: KEPT_CONTEXT, status: (offset, length) => this.#kept(offset, length) },
+        ...contexts(),
+      ],
       open: () => this.#backend(),
     };
   }
@@ -218,6 +238,7 @@ export class FrozenView {
     return {
       readNow: (into, offset) => {
         this.#checkWhole();
+        if (this.#options.courtesy.isBusy()) return false;
         for (const piece of this.#pieces(offset, into.length)) {
           const part = into.subarray(piece.at - offset, piece.at - offset + piece.length);
           if (!piece.file.readCached(part, piece.at)) return false;
@@ -246,6 +267,7 @@ export class FrozenView {
 
   /** A wait may let a write through: what the volume gave is right only if its extents are not preserved after it. */
   async #read(into: Buffer, offset: number): Promise<void> {
+    await this.#options.courtesy.pass(into.length);
     this.#checkWhole();
     for (const piece of [...this.#pieces(offset, into.length)]) {
       const part = into.subarray(piece.at - offset, piece.at - offset + piece.length);
@@ -267,6 +289,14 @@ export class FrozenView {
   *#pieces(offset: number, length: number): Generator<{ readonly file: LiveFile; readonly at: number; readonly length: number }> {
     for (const { at, length: n, inside } of this.#preserved.pieces(offset, length, this.#granuleBytes))
       yield { file: inside ? this.#copies : this.#live, at, length: n };
+  }
+
+  /** Flag 1: kept here. The rest is as it was in the volume, for who has read it there before asking. */
+  async *#kept(offset: number, length: number): AsyncGenerator<StatusRun> {
+    await this.#options.courtesy.pass(length);
+    this.#checkWhole();
+    for (const piece of this.#preserved.pieces(offset, length, this.#granuleBytes))
+      yield { length: piece.length, flags: piece.inside ? 1 : 0 };
   }
 
   /** What the volume says of a stretch is right, too, only if none of it is preserved after it: a hole now may have been data. */

@@ -7,17 +7,22 @@
  */
 import { HoldfastError } from '../../domain/errors.ts';
 import type { Clock } from './clock.ts';
+import { CopiesFiles } from './copies.ts';
+import type { Courtesy } from './courtesy.ts';
 import { FrozenView } from './frozen-view.ts';
 import type { LiveFile, VolumeGround } from './live-file.ts';
 import type { Export, MetaContext, StatusRun } from './nbd/export.ts';
 import type { ExtentSet } from './tracking/extent-set.ts';
 import type { Tracker } from './tracking/tracker.ts';
+import type { ViewFiles } from './view-beside.ts';
 import type { ViewFigures, VolumeCounts } from './volume-events.ts';
 
 /** A moment of one volume: served beside it as `<name>@<snapshot>` until it is closed. */
 export interface Freeze {
   readonly snapshot: string;
   readonly export: Export;
+  /** Where its bytes are on this host; null: only the export has them. */
+  files(): Promise<ViewFiles | null>;
   figures(): ViewFigures;
   /** What changed between the freeze of an earlier snapshot and this one; null: not known. */
   changedSince(snapshot: string): ExtentSet | null;
@@ -30,18 +35,23 @@ export interface MomentsPort {
   readonly tracker: Tracker;
   readonly ground: VolumeGround;
   readonly clock: Clock;
+  readonly courtesy: Courtesy;
   readonly counts: VolumeCounts;
+  /** Whether the volume's file has all its bytes. */
+  readonly isWhole: () => boolean;
 }
 
 /** The views of one volume. */
 export class Moments {
   readonly #port: MomentsPort;
+  readonly #copies: CopiesFiles;
   readonly #views = new Map<string, FrozenView>();
   /** What a snapshot was frozen in, if that was not closed since. */
   readonly #momentOf = new Map<string, Moment>();
 
   constructor(port: MomentsPort) {
     this.#port = port;
+    this.#copies = new CopiesFiles(() => port.ground.createCopies(), port.clock);
   }
 
   get views(): ReadonlyMap<string, FrozenView> {
@@ -78,10 +88,13 @@ export class Moments {
   }
 
   async prepare(snapshot: string): Promise<FrozenView> {
-    const { volume, file, ground, clock, counts } = this.#port;
-    const view: FrozenView = new FrozenView(file, await ground.createCopies(snapshot), {
+    const { volume, file, clock, counts } = this.#port;
+    const copies = await this.#copies.take();
+    const view: FrozenView = new FrozenView(file, copies, {
       ...volume,
       name: `${volume.name}@${snapshot}`,
+      files: this.#copies,
+      courtesy: this.#port.courtesy,
       clock,
       contexts: () => this.changedContexts(snapshot),
       onHeld: (ms) => counts.tell({ kind: 'held', volume: volume.name, snapshot, ms }),
@@ -114,6 +127,7 @@ export class Moments {
     return {
       snapshot,
       export: view.asExport(),
+      files: () => (this.#port.isWhole() ? this.#port.ground.viewFiles(view.copies) : Promise.resolve(null)),
       figures: () => view.figures,
       changedSince: (since) => this.#port.tracker.changedSince(since, snapshot),
       close,
@@ -129,6 +143,7 @@ export class Moments {
   /** Closes what stands, also what is being frozen now. */
   async close(): Promise<void> {
     for (const [snapshot, moment] of [...this.#momentOf]) await moment.close(this, snapshot);
+    await this.#copies[Symbol.asyncDispose]();
   }
 }
 

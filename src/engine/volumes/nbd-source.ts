@@ -24,8 +24,13 @@ export interface Stretch {
 const unreadable = (what: string, cause: unknown): HoldfastError =>
   new HoldfastError('SOURCE_UNREADABLE', `${what}: ${messageOf(cause)}`, {}, cause);
 
-/** `client` is its user's to close. Memory: two bits for each extent of the stretch. */
-export async function nbdSource(client: NbdClient, extentBytes: number, stretch: Stretch): Promise<SourceView> {
+/** `client` is its user's to close, and so is `reader`, which reads the same from elsewhere. Memory: two bits for each extent of the stretch. */
+export async function nbdSource(
+  client: NbdClient,
+  extentBytes: number,
+  stretch: Stretch,
+  reader: Pick<NbdClient, 'read'> = client,
+): Promise<SourceView> {
   const { sizeBytes } = client;
   const data = await dataOf(client, extentBytes, stretch);
   const first = Math.floor(stretch.offset / extentBytes);
@@ -49,7 +54,7 @@ export async function nbdSource(client: NbdClient, extentBytes: number, stretch:
           const offset = extent * extentBytes;
           const length = Math.min(count * extentBytes, sizeBytes - offset);
           bytes += length;
-          reads.push(client.read(into.subarray(place * extentBytes, place * extentBytes + length), offset));
+          reads.push(reader.read(into.subarray(place * extentBytes, place * extentBytes + length), offset));
         }
         await allEnded(reads).catch((cause: unknown) => {
           throw unreadable('the NBD export cannot be read', cause);

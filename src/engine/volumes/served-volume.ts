@@ -6,6 +6,7 @@
  * view is crash-consistent: it holds every write that was acknowledged before it, and none that was begun after.
  */
 import type { OnProgress } from '../transfer/progress.ts';
+import { NO_COURTESY, type Courtesy } from './courtesy.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { BLOCK_SIZES } from './file-export.ts';
 import { hydrate } from './hydration/hydrate.ts';
@@ -42,6 +43,8 @@ export interface ServedVolumeOptions {
   readonly origin?: Origin | null;
   readonly onEvent?: (event: VolumeEvent) => void;
   readonly clock?: Clock;
+  /** Whom those who read its views give way to. */
+  readonly courtesy?: Courtesy;
 }
 
 const NO_MORE = 'the volume is served no more';
@@ -74,7 +77,12 @@ export class ServedVolume implements AsyncDisposable {
   private constructor(options: ServedVolumeOptions, parts: Parts) {
     this.#options = options;
     this.#parts = parts;
-    this.#moments = new Moments({ volume: options, ...parts });
+    this.#moments = new Moments({
+      volume: options,
+      ...parts,
+      courtesy: options.courtesy ?? NO_COURTESY,
+      isWhole: () => parts.hydration?.file.isDone !== false,
+    });
   }
 
   /** `ground`: where its files are, if not where the options say. */

@@ -6,7 +6,7 @@
  * every write its place among freezes.
  */
 import { fdatasync, readSync, writevSync } from 'node:fs';
-import { open, unlink, type FileHandle } from 'node:fs/promises';
+import { open, rm, unlink, type FileHandle } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { cachedReads, type CachedRead } from '../../ground/libc/cached-read.ts';
@@ -19,11 +19,13 @@ const sync = promisify(fdatasync);
 
 export class VolumeFile implements AsyncDisposable {
   readonly #file: FileHandle;
+  readonly #temporary: string | null;
   /** Fills a buffer from the page cache; false where that does not hold all of it. */
   readonly readCached: CachedRead;
 
-  private constructor(file: FileHandle) {
+  private constructor(file: FileHandle, temporary: string | null = null) {
     this.#file = file;
+    this.#temporary = temporary;
     this.readCached = cachedReads(file.fd);
   }
 
@@ -43,6 +45,14 @@ export class VolumeFile implements AsyncDisposable {
     await unlink(path);
     await file.truncate(sizeBytes);
     return new VolumeFile(file);
+  }
+
+  /** One that others may open by its name, gone from its folder when it is closed. What was left there is replaced. */
+  static async createTemporary(path: string, sizeBytes: number): Promise<VolumeFile> {
+    await rm(path, { force: true });
+    const file = await open(path, 'wx+', 0o600);
+    await file.truncate(sizeBytes);
+    return new VolumeFile(file, path);
   }
 
   async read(into: Buffer, offset: number): Promise<void> {
@@ -118,8 +128,9 @@ export class VolumeFile implements AsyncDisposable {
     return `${ino}-${size}-${mtimeNs}`;
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#file.close();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close();
+    if (this.#temporary !== null) await rm(this.#temporary, { force: true });
   }
 }
 

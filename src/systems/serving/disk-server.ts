@@ -15,6 +15,7 @@ import { serveDiskControl } from '../../engine/volumes/disks/disk-control-server
 import type { DiskOperations, DiskStatus, FrozenView, HydrationStatus, WantedView } from '../../engine/volumes/disks/disk-control.ts';
 import { isSameFile, type DiskFolder, type DiskRecord, type HydrationRecord } from '../../engine/volumes/disks/disk-record.ts';
 import { findHooks, whileAtRest } from '../../engine/volumes/hooks.ts';
+import { threadCourtesy } from '../../engine/volumes/courtesy.ts';
 import { checkExposure, type TcpAddress } from '../../engine/volumes/listening.ts';
 import type { Certificates } from '../../engine/volumes/nbd/certificates.ts';
 import { serveNbd, type NbdServer, type NbdServerEvent } from '../../engine/volumes/nbd/server.ts';
@@ -63,6 +64,7 @@ const RETRY_MS_MAX = 30_000;
 export class DiskServer implements DiskOperations, AsyncDisposable {
   readonly #options: DiskServerOptions;
   readonly #disks = new Map<string, Disk>();
+  readonly #courtesy = threadCourtesy();
   readonly #connections = new Map<string, number>();
   readonly #servers: { readonly server: NbdServer; readonly secure: boolean }[] = [];
   readonly #stack = new AsyncDisposableStack();
@@ -209,15 +211,17 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
       () => ServedVolume.freezeTogether(asked.map(({ disk, snapshot }) => ({ volume: disk.volume, snapshot }))),
     );
     const moment = randomUUID();
-    return asked.flatMap(({ disk, snapshot }, i) => {
+    const answers: FrozenView[] = [];
+    for (const [i, { disk, snapshot }] of asked.entries()) {
       const freeze = freezes[i];
-      if (freeze === undefined) return [];
+      if (freeze === undefined) continue;
       const { name } = disk.record;
       const uri = nbdUri({ path: this.#options.folder.nbdSocket }, false, `${name}@${snapshot}`);
-      const answer = { disk: name, snapshot, uri, moment, consistency };
+      const answer = { disk: name, snapshot, uri, files: await freeze.files(), moment, consistency };
       disk.views.set(snapshot, { freeze, answer });
-      return [answer];
-    });
+      answers.push(answer);
+    }
+    return answers;
   }
 
   /** Of the disk, and of its views. */
@@ -252,6 +256,7 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
       ...{ name, path, sizeBytes, extentBytes },
       stateFolder: this.#options.folder.stateOf(name),
       preserveBytesMax: this.#options.viewBytesMax ?? DISK_VIEW_BYTES_MAX,
+      courtesy: this.#courtesy,
       origin: hydration === null ? null : this.#options.originOf(hydration),
       onEvent: (event) => this.#options.onEvent({ kind: 'volume', disk: name, event }),
     });

@@ -59,7 +59,7 @@ export async function openCapture(home: Home, host: Host, plan: CapturePlan, by:
 }
 
 async function openAt(home: Home, plan: CapturePlan, by: Attempt, moment: Moment): Promise<OpenedCapture> {
-  await using source = await openSource({ ...plan, path: moment.source, subtree: null, bases: [], bitmap: null });
+  await using source = await openSource({ ...plan, path: moment.source, files: null, subtree: null, bases: [], bitmap: null });
   const { sizeBytes } = source;
   if (sizeBytes > VOLUME_EXTENTS_MAX * plan.extentBytes)
     throw new HoldfastError('ARGUMENT_INVALID', 'the volume is larger than its extent size allows', { field: 'extentBytes', sizeBytes });
@@ -111,11 +111,11 @@ export async function shipVolume(
   options: ShipOptions,
 ): Promise<ShippedPart> {
   const { destinations, failures } = await openDestinations(home, plan, claims);
-  const { source: path } = opened.moment;
+  const { source: path, files } = opened.moment;
   // Nobody else knows what has changed.
   const bases = plan.changed !== null || parseNbdUri(path) !== null ? await basesOf(home, plan, claims) : new Map<string, Snapshot>();
   const bitmap = plan.changed !== null && 'bitmap' in plan.changed ? plan.changed.bitmap : null;
-  await using source = await openSource({ ...plan, path, subtree, bitmap, bases: [...bases.values()].map(({ id }) => id) });
+  await using source = await openSource({ ...plan, path, files, subtree, bitmap, bases: [...bases.values()].map(({ id }) => id) });
   const selections = await selectionsOf(plan, opened, source, bases);
   const { parts, result } = await shipped(failures, () =>
     shipSubtree({

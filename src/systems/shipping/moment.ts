@@ -17,12 +17,15 @@ import { SNAPSHOT_ID_PATTERN } from '../../domain/ids.ts';
 import type { Host } from '../../engine/volumes/host.ts';
 import { findHooks, findSnapshotHooks, whileAtRest } from '../../engine/volumes/hooks.ts';
 import { parseNbdUri } from '../../engine/volumes/nbd/uri.ts';
+import type { ViewFiles } from '../../engine/volumes/view-beside.ts';
 import type { CapturePlan } from './plan.ts';
 
 export interface Moment {
   readonly kind: 'served' | 'snapshot' | 'reflink' | 'as it is';
   /** What is read: a path, or the URI of an NBD export. */
   readonly source: string;
+  /** Of a view: its files, which are read beside its server where they can be. */
+  readonly files: ViewFiles | null;
   /** What a reader may say of it when it has not changed meanwhile. */
   readonly consistency: 'application' | 'crash';
   readonly identity: string;
@@ -33,7 +36,7 @@ type Frozen = Pick<CapturePlan, 'volume' | 'path' | 'snapshot'>;
 export async function freezeMoment(host: Host, plan: Frozen): Promise<Moment> {
   const disk = await host.disks.servedFrom(plan.path);
   if (disk !== null) return freezeView(host, plan, disk.name);
-  const asItIs: Moment = { kind: 'as it is', source: plan.path, consistency: 'crash', identity: '' };
+  const asItIs: Moment = { kind: 'as it is', source: plan.path, files: null, consistency: 'crash', identity: '' };
   return (await snapshotByHook(host, plan)) ?? (await reflinked(host, plan)) ?? asItIs;
 }
 
@@ -50,7 +53,7 @@ export async function releaseMoment(host: Host, { volume, path, snapshot }: Froz
 async function freezeView(host: Host, { volume, snapshot }: Frozen, disk: string): Promise<Moment> {
   const [view] = await host.disks.freeze([{ disk, volume, snapshot }]);
   if (view === undefined) throw new HoldfastError('INTERNAL', 'a freeze was answered without a view', { disk });
-  return { kind: 'served', source: view.uri, consistency: view.consistency, identity: view.moment };
+  return { kind: 'served', source: view.uri, files: view.files, consistency: view.consistency, identity: view.moment };
 }
 
 async function snapshotByHook(host: Host, { volume, path, snapshot }: Frozen): Promise<Moment | null> {
@@ -61,7 +64,7 @@ async function snapshotByHook(host: Host, { volume, path, snapshot }: Frozen): P
   const identity = await identityOf(source);
   if (identity === null)
     throw new HoldfastError('HOOK_FAILED', `hooks of ${volume}: snapshot printed ${source}, which is not there`, { volume });
-  return { kind: 'snapshot', source, consistency: hooks === null ? 'crash' : 'application', identity };
+  return { kind: 'snapshot', source, files: null, consistency: hooks === null ? 'crash' : 'application', identity };
 }
 
 /** The copy lies beside the file, for only there it can share its blocks; it is named after what it is for. */
@@ -78,7 +81,7 @@ async function reflinked(host: Host, plan: Frozen): Promise<Moment | null> {
   const hooks = await findHooks(host.hooksFolder, volume);
   const consistency = hooks === null ? 'crash' : 'application';
   const there = await identityOf(source);
-  if (there !== null) return { kind: 'reflink', source, consistency, identity: there };
+  if (there !== null) return { kind: 'reflink', source, files: null, consistency, identity: there };
   if (!(await shareBlocks(path, source))) return null;
   // Only where copies can be made there are any.
   await removeLeftBehind(path, host.nowMs());
@@ -88,7 +91,7 @@ async function reflinked(host: Host, plan: Frozen): Promise<Moment | null> {
     if (!(await whileAtRest([hooks], () => shareBlocks(path, source)))) return null;
   }
   const identity = await identityOf(source);
-  return identity === null ? null : { kind: 'reflink', source, consistency, identity };
+  return identity === null ? null : { kind: 'reflink', source, files: null, consistency, identity };
 }
 
 /** The kernel shares all blocks under the locks of the file: no write lies half in the copy. */

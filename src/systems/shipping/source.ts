@@ -13,6 +13,7 @@ import { openFileSource, type Consistency } from '../../engine/transfer/file-sou
 import { connectNbd, type NbdClient } from '../../engine/volumes/nbd/client.ts';
 import { readClientCertificates } from '../../engine/volumes/nbd/certificates.ts';
 import { parseNbdUri, type NbdUri } from '../../engine/volumes/nbd/uri.ts';
+import { ViewBeside, type ViewFiles } from '../../engine/volumes/view-beside.ts';
 import { markedRanges, nbdSource, type Stretch } from '../../engine/volumes/nbd-source.ts';
 
 export interface VolumeSource extends SourceView, AsyncDisposable {
@@ -25,6 +26,8 @@ export interface VolumeSource extends SourceView, AsyncDisposable {
 
 export interface SourceRequest {
   readonly path: string;
+  /** Of a view of this host: read beside its server. */
+  readonly files: ViewFiles | null;
   readonly extentBytes: number;
   /** Null: to learn what it is, and read nothing. */
   readonly subtree: number | null;
@@ -46,14 +49,14 @@ export async function openSource(request: SourceRequest): Promise<VolumeSource> 
     const why = messageOf(cause);
     throw new HoldfastError('SOURCE_UNREADABLE', `${request.path} cannot be read: ${why}`, { path: request.path }, cause);
   });
-  try {
-    const bytes = SUBTREE_EXTENTS * extentBytes;
-    const stretch = subtree === null ? { offset: 0, length: 0 } : { offset: subtree * bytes, length: bytes };
-    return overNbd(client, await nbdSource(client, extentBytes, stretch), stretch, request.path);
-  } catch (error) {
-    await client[Symbol.asyncDispose]();
-    throw error;
-  }
+  await using opening = new AsyncDisposableStack();
+  opening.use(client);
+  const beside = subtree === null || request.files === null ? null : await ViewBeside.open(uri, request.files);
+  if (beside !== null) opening.use(beside);
+  const bytes = SUBTREE_EXTENTS * extentBytes;
+  const stretch = subtree === null ? { offset: 0, length: 0 } : { offset: subtree * bytes, length: bytes };
+  const view = await nbdSource(client, extentBytes, stretch, beside ?? client);
+  return overNbd({ client, view, stretch, path: request.path, opened: opening.move() });
 }
 
 /** Certificates are read on the node that captures, each time: they are renewed while it runs. */
@@ -61,12 +64,20 @@ async function connectTo({ at, export: name, tls }: NbdUri, contexts: readonly s
   return connectNbd({ at, export: name, tls: tls === null ? null : await readClientCertificates(tls) }, { contexts });
 }
 
-function overNbd(client: NbdClient, view: SourceView, stretch: Stretch, path: string): VolumeSource {
+interface OverNbd {
+  readonly client: NbdClient;
+  readonly view: SourceView;
+  readonly stretch: Stretch;
+  readonly path: string;
+  readonly opened: AsyncDisposable;
+}
+
+function overNbd({ client, view, stretch, path, opened }: OverNbd): VolumeSource {
   return Object.assign(view, {
     stamp: `nbd ${path} ${client.sizeBytes}`,
     consistency: (): Promise<Consistency> => Promise.resolve(client.readOnly ? 'crash' : 'fuzzy'),
     changedSince: (snapshot: SnapshotId, bitmap: string | null) =>
       markedRanges(client, bitmap === null ? changedContext(snapshot) : bitmapContext(bitmap), stretch),
-    [Symbol.asyncDispose]: () => client[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   });
 }

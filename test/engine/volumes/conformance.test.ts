@@ -54,10 +54,16 @@ describeLibnbd('libnbd', () => {
     const named = new Map(told.exports.map((one) => [one['export-name'], one]));
     const contexts = (...snapshots: readonly string[]): readonly string[] => [
       'base:allocation',
+      'holdfast:kept',
       ...snapshots.flatMap((snapshot) => [`holdfast:changed:${snapshot}`, `qemu:dirty-bitmap:${snapshot}`]),
     ];
     const volumes = { is_read_only: false, can_fua: true, can_flush: true, can_trim: true, can_zero: true };
-    expect(named.get('disk')).toMatchObject({ 'export-size': SIZE, can_multi_conn: true, contexts: contexts('s1', 's2'), ...volumes });
+    expect(named.get('disk')).toMatchObject({
+      'export-size': SIZE,
+      can_multi_conn: true,
+      contexts: contexts('s1', 's2').filter((name) => name !== 'holdfast:kept'),
+      ...volumes,
+    });
     expect(named.get('disk@s1')).toMatchObject({ 'export-size': SIZE, can_multi_conn: true, is_read_only: true, contexts: contexts() });
     expect(named.get('disk@s2')).toMatchObject({ 'export-size': SIZE, is_read_only: true, contexts: contexts('s1') });
     const map = async (name: string, context: string): Promise<readonly (readonly number[])[]> => {

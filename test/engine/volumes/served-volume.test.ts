@@ -49,6 +49,11 @@ function newVolume(name = 'disk', more: Pick<ServedVolumeOptions, 'clock' | 'onE
   return { file, open: (preserveBytesMax = SIZE) => ServedVolume.open({ ...options, preserveBytesMax }) };
 }
 
+async function waitUntil(holds: () => boolean): Promise<void> {
+  for (const until = Date.now() + 5000; !holds() && Date.now() < until;) await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(holds()).toBe(true);
+}
+
 const backendOf = async (of: Export): Promise<Backend> => of.open();
 
 async function readAll(of: Export, offset = 0, length: number = SIZE): Promise<Buffer> {
@@ -151,14 +156,21 @@ test('views read as their moment, and what changed is told, whatever goes on', a
   );
 });
 
-test('a name that a view left when its process was killed is gone when the volume is opened', async () => {
-  const { open, file } = newVolume();
+test('copies of a process that was killed are gone when the volume is opened; those of a view wait a minute for the next one', async () => {
+  const { clock, pass } = handClock();
+  const { open, file } = newVolume('disk', { clock });
   const state = path.join(path.dirname(file), 'state');
   await (await open()).stop();
-  writeFileSync(path.join(state, 'disk.s1.copies'), '');
+  writeFileSync(path.join(state, 'disk.7.copies'), '');
   await using volume = await open();
-  await (await volume.freeze('s1')).close();
   expect(readdirSync(state)).toEqual(['disk.tracking']);
+  await (await volume.freeze('s1')).close();
+  await pass(59_000);
+  await (await volume.freeze('s2')).close();
+  await pass(59_000);
+  expect(readdirSync(state)).toEqual(['disk.0.copies', 'disk.tracking']);
+  await pass(1000);
+  await waitUntil(() => readdirSync(state).length === 1);
 });
 
 test('what changed is known after a clean stop, and exactly', async () => {

@@ -119,7 +119,7 @@ async function commit(
 /** What the disk server said has changed since a base, as the capture was told; null: it did not know. */
 async function changedBytes(plan: CapturePlan, { moment, destinations }: OpenedCapture): Promise<number | null> {
   const bases = [...new Set(destinations.flatMap((one) => (one.kind === 'open' && one.base !== null ? [one.base] : [])))];
-  await using source = await openSource({ ...plan, path: moment.source, subtree: 0, bases, bitmap: null });
+  await using source = await openSource({ ...plan, path: moment.source, files: null, subtree: 0, bases, bitmap: null });
   for (const base of bases) {
     const ranges = await source.changedSince(base, null);
     if (ranges !== null) return ranges.reduce((sum, { length }) => sum + length, 0);

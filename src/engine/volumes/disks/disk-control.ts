@@ -8,6 +8,7 @@ import { z } from 'zod';
 import type { ErrorCode } from '../../../domain/errors.ts';
 import { diskSchema as disk, snapshotSchema as snapshot, volumeSchema as volume } from '../../../domain/id-schemas.ts';
 import type { SnapshotId, VolumeName } from '../../../domain/ids.ts';
+import type { ViewFiles } from '../view-beside.ts';
 import { diskRecord, type DiskRecord } from './disk-record.ts';
 
 /** One disk's part of a moment. */
@@ -16,6 +17,8 @@ export interface FrozenView {
   readonly snapshot: SnapshotId;
   /** The view as an NBD export on the host. */
   readonly uri: string;
+  /** Where its bytes are, to be read beside the server; null: not there. */
+  readonly files: ViewFiles | null;
   /** Another one each time that a moment is frozen: tells a view from one that was made after the first was lost. */
   readonly moment: string;
   /** 'application' when hooks had brought the volume's application to rest. */

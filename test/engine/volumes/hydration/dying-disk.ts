@@ -177,8 +177,9 @@ export class DyingDisk {
         await this.#wait();
         const name = `copies-${copies++}`;
         this.#files.set(name, { durable: Buffer.alloc(this.#sizeBytes), unsynced: [] });
-        return this.#live(name);
+        return { file: this.#live(name), path: null };
       },
+      viewFiles: () => Promise.resolve(null),
       hydrationState: {
         open: async () => (this.#files.has('state') ? this.#record('state') : null),
         begin: async (bytes) => {

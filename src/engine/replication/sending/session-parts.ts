@@ -9,7 +9,8 @@ import type { SessionContent } from './content.ts';
 import type { Figures } from './figures.ts';
 import type { Pace } from './patience.ts';
 import { plainContent } from './plain-content.ts';
-import { createValueSource, type ValueSourceDeps } from './value-source.ts';
+import { openSealedContent, type Sealing } from './sealed-content.ts';
+import { createValueSource, type ValueSource, type ValueSourceDeps } from './value-source.ts';
 
 export interface SessionParts {
   readonly content: SessionContent;
@@ -59,8 +60,20 @@ export interface PlainSession extends Omit<SessionParts, 'content' | 'snapshot' 
   readonly onLost?: ValueSourceDeps['onLost'];
 }
 
-export function plainSession({ source, store, of, threads, onLost, ...rest }: PlainSession): SessionParts {
-  const { id: snapshot, lineage, takenMs, consistency, label, extentBytes } = of;
-  const values = createValueSource({ reader: transferReader(source, store), extentBytes, threads, ...(onLost ? { onLost } : {}) });
-  return { ...rest, snapshot, lineage, takenMs, consistency, label, content: plainContent(source, of, values) };
+const valuesOf = ({ source, store, of, threads, onLost }: PlainSession): ValueSource =>
+  createValueSource({ reader: transferReader(source, store), extentBytes: of.extentBytes, threads, ...(onLost ? { onLost } : {}) });
+
+const partsOf = ({ of, ...rest }: PlainSession, content: SessionContent): SessionParts => {
+  const { id: snapshot, lineage, takenMs, consistency, label } = of;
+  return { ...rest, snapshot, lineage, takenMs, consistency, label, content };
+};
+
+export const plainSession = (session: PlainSession): SessionParts =>
+  partsOf(session, plainContent(session.source, session.of, valuesOf(session)));
+
+/** The parts of one whose extents are sealed with a key that the receiver does not have; reads what has no name yet. */
+export async function sealedSession(session: PlainSession, sealing: Sealing): Promise<SessionParts> {
+  const { source, of, signal } = session;
+  const values = valuesOf(session);
+  return partsOf(session, await openSealedContent(plainContent(source, of, values), source, of, values, sealing, signal));
 }

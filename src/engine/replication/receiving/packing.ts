@@ -58,7 +58,7 @@ export class Packing {
   readonly #flights = new Permits(PUTS_IN_FLIGHT);
   readonly #puts = new Set<Promise<void>>();
   /** Two at once would each wait for the lanes that the other has. */
-  readonly #flushes = createTurns();
+  readonly #flushes = createTurns<'flush'>();
 
   constructor(deps: PackingDeps) {
     this.#deps = deps;
@@ -82,7 +82,7 @@ export class Packing {
 
   /** Sends what is open, what is being filled at this moment too, and waits until every put has ended, well or not. */
   async flush(): Promise<void> {
-    await this.#flushes.run(async () => {
+    await this.#flushes.run('flush', async () => {
       const lanes: Lane[] = [];
       try {
         for (let i = 0; i < this.#deps.threads.count; i++) lanes.push(await this.#takeLane());
@@ -91,6 +91,10 @@ export class Packing {
         for (const lane of lanes) this.#giveLane(lane);
       }
     });
+    await this.settled();
+  }
+
+  async settled(): Promise<void> {
     await Promise.all(this.#puts);
   }
 

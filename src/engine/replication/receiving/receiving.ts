@@ -6,7 +6,7 @@
  * Everything that a peer names is looked up below its prefix, in the store and repository of its token; nothing else exists
  * for it.
  */
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { HoldfastError, isHoldfastError } from '../../../domain/errors.ts';
 import { lineage as lineageOf, repositoryName, storeName, volumeOf } from '../../../domain/ids.ts';
@@ -37,7 +37,7 @@ import { createRooms } from './rooms.ts';
 import { runsOf, type Run } from './runs.ts';
 import { openSession, refusalOf, type Session } from './session.ts';
 import { openSessionFile, removeSessionFile } from './session-file.ts';
-import { createTurns, type Turns } from './turns.ts';
+import { createTurns } from './turns.ts';
 
 export interface SessionStatus extends SessionPlace {
   /** Of the token. */
@@ -82,7 +82,7 @@ export async function createReceiving({ home, threads, folder, limits: own = {},
   const inventories = new WeakMap<Repository, Inventory>();
   const sessions = new Map<string, Session>();
   const heard = new Map<string, number>();
-  const lineages = new Map<string, Turns>();
+  const turns = createTurns<string>();
   const claims = new Map<string, number[]>();
 
   const placeOf = (peer: Peer, { lineage: sent, snapshot }: FirstFrame): Place => {
@@ -93,12 +93,8 @@ export async function createReceiving({ home, threads, folder, limits: own = {},
   };
 
   /** Openings of a lineage, and finding its sessions, one after the other. */
-  const turnsOf = ({ store, repository, lineage }: SessionPlace): Turns => {
-    const key = `${store}/${repository}/${lineage}`;
-    const turns = lineages.get(key) ?? createTurns();
-    lineages.set(key, turns);
-    return turns;
-  };
+  const inTurn = <T>({ store, repository, lineage }: SessionPlace, work: () => Promise<T>): Promise<T> =>
+    turns.run(`${store}/${repository}/${lineage}`, work);
 
   const inventoryOf = (repository: Repository): Inventory => {
     const inventory = inventories.get(repository) ?? createInventory(repository);
@@ -215,23 +211,23 @@ export async function createReceiving({ home, threads, folder, limits: own = {},
     first: FirstFrame,
     rest: AsyncIterable<SessionMessageFrame>,
   ): AsyncGenerator<AnswerFrame> {
-    heard.set(keyOf(place), environment.nowMs());
     let epoch: number;
     let found: Session | AnswerFrame;
     if (first.kind === 'OPEN') {
-      const { answer, session } = await turnsOf(place).run(() => openFor(peer, place, first));
+      const { answer, session } = await inTurn(place, () => openFor(peer, place, first));
       yield answer;
       if (answer.kind !== 'OPENED' && answer.kind !== 'COMMITTED') return;
       epoch = answer.kind === 'OPENED' ? answer.epoch : 0;
       found = session ?? answer;
     } else {
       epoch = first.epoch;
-      found = await turnsOf(place).run(() => find(peer, place));
+      found = await inTurn(place, () => find(peer, place));
     }
+    if (!('kind' in found)) heard.set(keyOf(place), environment.nowMs());
     const charge = (bytes: number): Promise<void> => quota.charge(peer, bytesOf(peer), bytes);
     for await (const run of runsOf(rest)) {
       const said = 'kind' in found ? [unheard(found, run)] : await found.hear(epoch, run, charge);
-      if (!('kind' in found) && found.status !== 'open') await turnsOf(place).run(() => dropEnded(place));
+      if (!('kind' in found) && found.status !== 'open') await inTurn(place, () => dropEnded(place));
       yield* said;
       if (said.some(({ kind }) => kind === 'REFUSED')) return;
     }
@@ -242,9 +238,13 @@ export async function createReceiving({ home, threads, folder, limits: own = {},
     const file = openSessionFile(path.join(folder, name));
     const opening = file.opening();
     file[Symbol.dispose]();
-    if (opening === null) return;
+    if (opening === null) {
+      // One that is being begun has none yet.
+      if (environment.nowMs() - statSync(path.join(folder, name)).mtimeMs > limits.idleMs) removeSessionFile(path.join(folder, name));
+      return;
+    }
     const { store, repository: inside, lineage } = opening;
-    await turnsOf(opening).run(async () => {
+    await inTurn(opening, async () => {
       const repository = await home.repository(store, inside);
       const claim = repository.ledger().claims.get(lineage);
       const isOpen = claim?.snapshot === opening.snapshot;

@@ -5,7 +5,7 @@
  * in the directories of the claim's packs, and the rows here only save reading them. Every row has a checksum, so that one
  * which has rotted counts as gone: never wrong, only lacking. A file that is no database any more is begun anew.
  *
- * Each call is one transaction, synced before it returns (WAL, synchronous = FULL): a page that was noted survives a crash.
+ * Each call is one transaction. Pages, and what OPEN agreed, are synced before it returns; the rest can be had again.
  * Bounded: so many pages as the volume has leaves, 8.5 KB each (0.013 % of it at 256 KiB), so many values as it has extents.
  */
 import { rmSync } from 'node:fs';
@@ -89,7 +89,7 @@ export function removeSessionFile(path: string): void {
 function openDatabase(path: string): DatabaseSync {
   const db = new DatabaseSync(path, { timeout: 5000 });
   try {
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -2048;');
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2048;');
     const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
     if (version === SCHEMA_VERSION) return db;
     if (version !== 0) throw new Error('a session file of another version');
@@ -134,6 +134,15 @@ function sessionFile(db: DatabaseSync): SessionFile {
       throw error;
     }
   };
+  /** Survives the machine: the write-ahead log is synced with it. */
+  const synced = (work: () => void): void => {
+    db.exec('PRAGMA synchronous = FULL');
+    try {
+      transaction(work);
+    } finally {
+      db.exec('PRAGMA synchronous = NORMAL');
+    }
+  };
   /** The text of a row, if its checksum says that it is what was written. */
   const sound = (row: Row | undefined): string | null => {
     const json = row?.['json'];
@@ -148,7 +157,7 @@ function sessionFile(db: DatabaseSync): SessionFile {
     },
     setOpening(opening) {
       const json = JSON.stringify(opening);
-      transaction(() => {
+      synced(() => {
         db.exec('DELETE FROM opening');
         sql.setOpening.run(json, crc32(json));
       });
@@ -171,7 +180,7 @@ function sessionFile(db: DatabaseSync): SessionFile {
       return pageSum(subtree, number, whole, rows) === Number(row['sum']) ? { whole: whole === 1, rows: decodeRows(rows) } : null;
     },
     notePages: (pages) =>
-      transaction(() => {
+      synced(() => {
         for (const { subtree, number, page } of pages) {
           const rows = encodeRows(page.rows);
           const whole = page.whole ? 1 : 0;

@@ -36,7 +36,7 @@ import type { Rooms } from './rooms.ts';
 import type { Run } from './runs.ts';
 import { baseOf, type Claimed, type SessionState } from './state.ts';
 import { takeData } from './taking.ts';
-import { createTurns, type Turns } from './turns.ts';
+import { createTurns } from './turns.ts';
 
 export type SessionParts = Pick<SessionState, 'repository' | 'inventory' | 'file' | 'threads' | 'limits' | 'opening'> & {
   readonly claim: Claim;
@@ -61,7 +61,7 @@ export interface Session {
   noteWire(bytes: number): void;
   /** Another claim of the lineage stands. */
   supersede(): void;
-  /** Ends what is under way. The file stays: it is the caller's. */
+  /** Ends what is under way and closes the file, which stays: a session that has not ended is found again by it. */
   close(): Promise<void>;
 }
 
@@ -79,13 +79,7 @@ export async function openSession(parts: SessionParts): Promise<Session> {
     claimed: claimedOf(parts, shared, parts.opening, parts.claim.epoch),
   };
   const inHand = new Map<Name, Promise<void>>();
-  const whole = createTurns();
-  const subtrees = new Map<number, Turns>();
-  const turnsOf = (subtree: number): Turns => {
-    const turns = subtrees.get(subtree) ?? createTurns();
-    subtrees.set(subtree, turns);
-    return turns;
-  };
+  const turns = createTurns<number | 'whole'>();
 
   const answerTo = (answer: Answer): AnswerFrame => {
     switch (answer.kind) {
@@ -103,7 +97,7 @@ export async function openSession(parts: SessionParts): Promise<Session> {
   };
 
   const hearInquiryOf = (epoch: number, { subtree, round, underWay, pages }: InquiryFrame): Promise<AnswerFrame> =>
-    turnsOf(subtree).run(async () => {
+    turns.run(subtree, async () => {
       // What only the base has ends with the snapshot: nothing is asked of it.
       if (subtree >= subtreesOf(state.opening)) return { kind: 'MISSING', subtree, round, outstanding: 0, pages: [], names: [] };
       const message: Inquiry = { kind: 'PUSH_INQUIRY', epoch, subtree, round, underWay, pages };
@@ -154,14 +148,14 @@ export async function openSession(parts: SessionParts): Promise<Session> {
   };
 
   const hearCommitOf = (epoch: number, { root }: CommitFrame): Promise<AnswerFrame> =>
-    whole.run(async () => {
+    turns.run('whole', async () => {
       const message = { kind: 'COMMIT' as const, epoch };
       const judgement = needsJudgement(receiver, message) ? await judgeCommit(state, root) : null;
       return answerTo(hearCommit(receiver, message, judgement));
     });
 
   const hearEndOf = (kind: 'ABORT' | 'NAME_GONE', epoch: number): Promise<AnswerFrame> =>
-    whole.run(async () => {
+    turns.run('whole', async () => {
       if (receiver.status === 'open' && receiver.epoch === epoch) await abortClaim(repository, state.opening.lineage, epoch);
       return answerTo(hearEnd(receiver, kind === 'ABORT' ? { kind, epoch } : { kind, epoch, names: [] }));
     });
@@ -203,7 +197,7 @@ export async function openSession(parts: SessionParts): Promise<Session> {
       return counts.storedBytes + waitingOf(state) * state.opening.extentBytes;
     },
     opened: (claim, opening) =>
-      whole.run(async () => {
+      turns.run('whole', async () => {
         if (claim.epoch !== receiver.epoch || claim.epoch !== state.claimed.epoch) {
           // What the older sender's packs hold is confirmed first, so that little of it is asked for again.
           await state.claimed.packing.flush();
@@ -223,7 +217,7 @@ export async function openSession(parts: SessionParts): Promise<Session> {
         const base = baseOf(state);
         return {
           ...answer,
-          countsNothing: repository.table.packs()[Symbol.iterator]().next().done === true,
+          countsNothing: repository.table.packBytes() === 0,
           base: base === null ? null : { snapshot: base.id, root: base.root ?? NO_NAME },
           exchangeBytes: limits.exchangeBytes,
           exchanges: limits.exchangesMax,
@@ -234,6 +228,9 @@ export async function openSession(parts: SessionParts): Promise<Session> {
         return await hearRun(epoch, run, charge);
       } catch (error) {
         if (isHoldfastError(error, 'CLAIM_LOST')) supersede(receiver);
+        // What ended meanwhile has let go of its file.
+        if (receiver.status !== 'open')
+          return [answerTo(receiver.status === 'committed' ? { kind: 'COMMITTED' } : { kind: 'REFUSED', code: 'CLAIM_LOST' })];
         return [refusalOf(error, repository.environment)];
       }
     },
@@ -241,7 +238,8 @@ export async function openSession(parts: SessionParts): Promise<Session> {
     supersede: () => supersede(receiver),
     async close() {
       stop.abort(new HoldfastError('CLAIM_LOST', 'the session has ended'));
-      await state.claimed.packing.flush().catch(() => undefined);
+      await state.claimed.packing.settled();
+      file[Symbol.dispose]();
     },
   };
 }
@@ -273,7 +271,7 @@ function claimedOf({ codec, rooms }: SessionParts, shared: Shared, opening: Open
       );
     },
     onRefused(entries, error) {
-      repository.environment.alarm('a pack of a session was refused', { error: messageOf(error) });
+      if (!signal.aborted) repository.environment.alarm('a pack of a session was refused', { error: messageOf(error) });
       unconfirmed(
         receiver,
         entries.map(({ fingerprint }) => fingerprint.toString('hex')),

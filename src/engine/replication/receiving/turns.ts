@@ -1,14 +1,20 @@
-/** Work that must not meet other work of the same kind half-way: one after the other, in the order of the calls. */
-export interface Turns {
-  run<T>(work: () => Promise<T>): Promise<T>;
+/** Work that must not meet other work under the same key half-way: one after the other, in the order of the calls. */
+export interface Turns<Key> {
+  run<T>(key: Key, work: () => Promise<T>): Promise<T>;
 }
 
-export function createTurns(): Turns {
-  let tail: Promise<unknown> = Promise.resolve();
+/** Remembers the keys of what is under way, and no others: peers choose them. */
+export function createTurns<Key>(): Turns<Key> {
+  const tails = new Map<Key, Promise<unknown>>();
   return {
-    run(work) {
-      const turn = tail.then(work);
-      tail = turn.catch(() => undefined);
+    run(key, work) {
+      const turn = (tails.get(key) ?? Promise.resolve()).then(work);
+      const tail = turn
+        .catch(() => undefined)
+        .finally(() => {
+          if (tails.get(key) === tail) tails.delete(key);
+        });
+      tails.set(key, tail);
       return turn;
     },
   };

@@ -1,4 +1,5 @@
 import { expect, test } from '@jest/globals';
+import type { SnapshotId } from '../../../../src/domain/ids.ts';
 import { collect as collectGarbage } from '../../../../src/engine/repository/collector.ts';
 import { hideSnapshot } from '../../../../src/engine/repository/pins.ts';
 import { namesOfSnapshot } from './tiny-sender.ts';
@@ -105,4 +106,32 @@ test('a collector that runs after every exchange harms nothing', async () => {
     expect(sent.end).toEqual({ kind: 'committed' });
     expect(await whatIsWrong(sites, snapshot)).toEqual([]);
   }
+});
+
+test('when values die before each commit, the fourth relies on none that can: the receiver brings what it holds by itself', async () => {
+  await using sites = await twoSites();
+  const old: SnapshotId[] = [];
+  for (let i = 1; i <= 5; i++) {
+    const snapshot = await sites.capture(extents(0, 30, i));
+    await sites.send(snapshot);
+    old.push(snapshot.id);
+  }
+  const last = await sites.capture([1, 2, 3, 4].flatMap((seed) => extents(seed * 100, 30, seed)));
+  let killed = 0;
+  const sent = await sites.send(last, {
+    before: async (frames) => {
+      const target = await sites.target();
+      const next = target.ledger().snapshots.get(old[killed] ?? last.id);
+      if (next === undefined || !frames.some(({ kind }) => kind === 'COMMIT')) return frames;
+      killed++;
+      await hideSnapshot(target, next.id, next.version, true);
+      await collectGarbage(target, { owner: 'gc', full: true });
+      return frames;
+    },
+  });
+  expect(sent.end).toEqual({ kind: 'committed' });
+  expect(killed).toBe(4);
+  // Those of the fourth were copied here before they died.
+  expect(sent.pushed).toHaveLength(90);
+  expect(await whatIsWrong(sites, last)).toEqual([]);
 });

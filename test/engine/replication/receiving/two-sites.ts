@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { storeName, type RepositoryName, type SnapshotId } from '../../../../src/domain/ids.ts';
+import type { HomeOptions } from '../../../../src/engine/catalog/home.ts';
 import type { Snapshot } from '../../../../src/engine/repository/ledger.ts';
 import type { Repository } from '../../../../src/engine/repository/repository.ts';
 import type { Peer } from '../../../../src/engine/replication/frames.ts';
@@ -44,7 +45,7 @@ export interface TwoSites extends AsyncDisposable {
 
 const VOLUME = 'v';
 
-export async function twoSites(limits: Partial<ReceivingLimits> = {}): Promise<TwoSites> {
+export async function twoSites(limits: Partial<ReceivingLimits> = {}, decorate?: HomeOptions['decorate']): Promise<TwoSites> {
   const installation = await createInstallation();
   const threads = new Threads({ count: 2 });
   await installation.addStore('here');
@@ -54,7 +55,11 @@ export async function twoSites(limits: Partial<ReceivingLimits> = {}): Promise<T
   const begin = async () => {
     const environment = environmentOf('receiver', () => undefined);
     const cacheDir = path.join(installation.folder, `cache-${caches++}`);
-    const home = await openHomeIn(installation.folder, installation.variables, environment, { cacheDir });
+    const home = await openHomeIn(installation.folder, installation.variables, environment, {
+      cacheDir,
+      retry: { attempts: 1, baseDelayMs: 1 },
+      ...(decorate ? { decorate } : {}),
+    });
     return {
       home,
       receiving: await createReceiving({ home, threads, folder: sessions, limits: { listingMs: 0, claimsPerMinute: 1000, ...limits } }),

@@ -172,7 +172,8 @@ async function end({ world, captures, volumes, seed, writersOf }: Scene): Promis
   // After a clean stop what changed is known exactly: nothing.
   for (const volume of volumes) await demandCaptured(world, captures, volume, dice, 0);
   await captures.compareAll(dice);
-  await demandNothingLeft(world, volumes);
+  await demandNoViews(world);
+  await world.whileStopped(async () => demandNothingLeft(world, volumes));
   if (world.counts.incremental === 0) throw new Violation('no capture used what the disk server knew of changes');
 }
 
@@ -193,9 +194,13 @@ function compareFile({ options, model }: Disk): void {
     throw new Violation(`the file of ${options.name}: sector ${sector} holds ${found[sector]}, acknowledged was ${model.values[sector]}`);
 }
 
-async function demandNothingLeft(world: World, volumes: readonly Volume[]): Promise<void> {
+async function demandNoViews(world: World): Promise<void> {
   for (const { record, views } of await world.host.disks.list())
     if (views.length > 0) throw new Violation(`disk ${record.name} has open views: ${views.map(({ snapshot }) => snapshot).join(', ')}`);
+}
+
+/** After a clean stop: records and tracking. */
+function demandNothingLeft(world: World, volumes: readonly Volume[]): void {
   const known = new Set([
     'control.sock',
     'nbd.sock',

@@ -9,6 +9,8 @@ export const RECORD_BYTES_MAX = 8 * MIB;
 export const QUARANTINE_BYTES_KEPT = 64 * KIB;
 /** Columns of a row, and of a segment: each is a buffer in every row group. */
 export const COLUMNS_MAX = 1000;
+/** Columns that an archive ever numbers; plain JSON could name new ones for ever. The names are in the state, 30 bytes each. */
+export const TABLE_COLUMNS_MAX = 10_000;
 /** How far a stamp may lie past the broker's time of its record: clocks are minutes apart at the worst, and a stamp holds back the cut for ever. */
 export const STAMP_AHEAD_US_MAX = 24 * 3600 * 1_000_000;
 /** Schemas that a decoder remembers; one more than a table has versions of within a batch. */

@@ -15,6 +15,7 @@ import {
   type ChangeEvent,
   type Decoded,
   type Decoder,
+  type LogPlace,
   type Place,
   type TableRecord,
   type TableSchema,
@@ -60,7 +61,7 @@ function keyOf(record: TableRecord, unwrap: Unwrap): string | null | { readonly 
   return key.payload === 'null' ? null : canonicalKey(key.payload);
 }
 
-const HERE: Place = { kind: 'here' };
+const HERE: Place = { kind: 'here', least: null };
 
 function tombstone(record: TableRecord, unwrap: Unwrap): Decoded {
   const key = keyOf(record, unwrap);
@@ -82,7 +83,8 @@ function decode(
   const source = membersOf(envelope.get('source') ?? '');
   const placing = source === null ? null : placingOf(source);
   if (source === null || placing === null) return quarantined('SOURCE_MISSING');
-  const place = op === 'r' || placing.snapshot !== 'no' ? snapshotPlace(placing) : placing.place;
+  const place =
+    op === 'r' || placing.snapshot !== 'no' ? snapshotPlace(placing) : placing.place && ({ kind: 'source', ...placing.place } as const);
   if (place === null) return quarantined('POSITION_INVALID');
   const stampUs = stampOf(source);
   const bad = checkStamp(stampUs, record);
@@ -110,7 +112,8 @@ function withRow(change: Omit<ChangeEvent, 'row'>, after: string | undefined, pl
 }
 
 interface Placing {
-  readonly place: Place | null;
+  /** Null: the source block has none. */
+  readonly place: LogPlace | null;
   readonly snapshot: 'no' | 'initial' | 'incremental';
 }
 
@@ -136,24 +139,24 @@ function snapshotOf(text: string | undefined): Placing['snapshot'] {
 }
 
 /** An `r` row that says nothing more is one of an incremental snapshot: it only claims to be valid where it stands. */
-const snapshotPlace = ({ snapshot }: Placing): Place => (snapshot === 'initial' ? { kind: 'initial' } : HERE);
+const snapshotPlace = ({ snapshot, place }: Placing): Place => ({ kind: snapshot === 'initial' ? 'initial' : 'here', least: place });
 
 /** [last committed, lsn]: rises with the emission where the lsn alone does not, for concurrent transactions interleave. */
-function postgresPlace(source: Members): Place | null {
+function postgresPlace(source: Members): LogPlace | null {
   const lsn = wholeNumber(source.get('lsn'));
   if (lsn === null) return null;
   const sequence = /^\[\s*(?:"([0-9]{1,20})"|null)\s*,/.exec(unquoted(source.get('sequence') ?? '') ?? '');
-  return { kind: 'source', major: BigInt(sequence?.[1] ?? 0), minor: lsn };
+  return { major: atLeastOne(BigInt(sequence?.[1] ?? 1)), minor: lsn };
 }
 
 const BINLOG_FILE = /\.([0-9]{1,6})$/;
 const BINLOG_POSITION_BITS = 36n;
 
-function binlogPlace(source: Members): Place | null {
+function binlogPlace(source: Members): LogPlace | null {
   const file = BINLOG_FILE.exec(unquoted(source.get('file') ?? '') ?? '')?.[1];
   const at = wholeNumber(source.get('pos'));
   if (file === undefined || at === null || at < 0n || at >> BINLOG_POSITION_BITS !== 0n) return null;
-  return { kind: 'source', major: (BigInt(file) << BINLOG_POSITION_BITS) | at, minor: wholeNumber(source.get('row')) ?? 0n };
+  return { major: (BigInt(file) << BINLOG_POSITION_BITS) | at, minor: wholeNumber(source.get('row')) ?? 0n };
 }
 
 function stampOf(source: Members): number | null {
@@ -179,3 +182,6 @@ const nameOf = (text: string | undefined): string | null => {
   const name = text === undefined ? null : (unquoted(text) ?? text);
   return name === null || name === 'null' || name === '' ? null : name;
 };
+
+/** Major 0 belongs to the rows of an initial snapshot, which stand before everything. */
+const atLeastOne = (major: bigint): bigint => (major > 0n ? major : 1n);

@@ -17,11 +17,20 @@ export interface TableRecord {
 /** Stands in a row where the source did not say what the column holds. No JSON text, so no value is taken for it. */
 export const UNAVAILABLE = '?';
 
-/** Where a change stands: in its source's log; where it stands in the partition; the same, as one of an initial snapshot; by its time. */
+/** A place in the source's log. */
+export interface LogPlace {
+  readonly major: bigint;
+  readonly minor: bigint;
+}
+
+/**
+ * Where a change stands: in its source's log; where it stands in the partition (but not below `least`, which the connector
+ * had reached); the same, as a row of an initial snapshot; by its time.
+ */
 export type Place =
-  | { readonly kind: 'source'; readonly major: bigint; readonly minor: bigint }
-  | { readonly kind: 'here' }
-  | { readonly kind: 'initial' }
+  | ({ readonly kind: 'source' } & LogPlace)
+  | { readonly kind: 'here'; readonly least: LogPlace | null }
+  | { readonly kind: 'initial'; readonly least: LogPlace | null }
   | { readonly kind: 'time' };
 
 export interface SchemaColumn {

@@ -73,8 +73,8 @@ test.each([
 test('positions of PostgreSQL rise with the emission of interleaving transactions; a sequence may be null or missing', () => {
   const at = (sequence: string | undefined, lsn: number | string) =>
     change(decode(record(json(envelope('c', {}, { ...postgresSource, sequence, lsn }))))).place;
-  expect(at('[null,"24023128"]', 7)).toEqual({ kind: 'source', major: 0n, minor: 7n });
-  expect(at(undefined, '7')).toEqual({ kind: 'source', major: 0n, minor: 7n });
+  expect(at('[null,"24023128"]', 7)).toEqual({ kind: 'source', major: 1n, minor: 7n });
+  expect(at(undefined, '7')).toEqual({ kind: 'source', major: 1n, minor: 7n });
   expect(decode(record(json(envelope('c', {}, { ...postgresSource, lsn: null }))))).toEqual({
     kind: 'quarantined',
     reason: 'POSITION_INVALID',

@@ -1,0 +1,63 @@
+/**
+ * A table archive, open: its log folded, its store and key at hand. What stands above it (writer, snapshots, past states)
+ * takes this and adds nothing to it.
+ */
+import { HoldfastError } from '../../../domain/errors.ts';
+import type { SealingKey } from '../../../ground/sealing/envelope.ts';
+import type { ObjectStore } from '../../../ground/stores/object-store.ts';
+import { createLog } from '../../log/log.ts';
+import type { Environment } from '../../repository/environment.ts';
+import { logName } from '../../repository/object-names.ts';
+import { TABLE_ENTRY_KINDS, tableEntrySchema, type TableEntry, type TableForm } from './entries.ts';
+import { createFoldedLog, type FoldedLog } from './folded-log.ts';
+import { applyEntry, EMPTY_TABLE, refusalOf, type TableState } from './state.ts';
+
+export interface TableArchive extends FoldedLog<TableState, TableEntry> {
+  readonly store: ObjectStore;
+  readonly key: SealingKey;
+  readonly environment: Environment;
+}
+
+export interface TableArchiveOptions {
+  /** The store, below `tables/<name>/`. */
+  readonly store: ObjectStore;
+  readonly key: SealingKey;
+  readonly environment: Environment;
+}
+
+export function openTableArchive({ store, key, environment }: TableArchiveOptions): TableArchive {
+  const log = createLog<TableEntry>({
+    store,
+    sealing: key,
+    nameOf: logName,
+    entrySchema: tableEntrySchema,
+    kinds: TABLE_ENTRY_KINDS,
+    random: environment.random,
+  });
+  const folded = createFoldedLog<TableState, TableEntry>(log, { empty: EMPTY_TABLE, refusal: refusalOf, apply: applyEntry }, environment);
+  return { store, key, environment, ...folded };
+}
+
+/** Gives an archive its form, or finds that it has just that one. */
+export async function ensureForm(archive: TableArchive, form: TableForm): Promise<void> {
+  await archive.append((state) => {
+    if (state.form === null) return { kind: 'TABLE', form };
+    if (JSON.stringify(state.form) === JSON.stringify(form)) return null;
+    throw new HoldfastError('RECORD_REFUSED', 'the archive has another form', { form: state.form.form });
+  });
+}
+
+/** Takes a role over; what the claim before had under way comes to nothing. Returns the epoch. */
+export async function claimRole(archive: TableArchive, role: 'archive' | 'snapshots'): Promise<number> {
+  const epoch = await archive.append(() => ({ kind: 'CLAIM', role, owner: archive.environment.writer }));
+  if (epoch === null) throw new HoldfastError('INTERNAL', 'a claim found nothing to do');
+  return epoch;
+}
+
+/** Makes partitions known; LATEST waits for each of them from then on. */
+export async function addPartitions(archive: TableArchive, ids: readonly string[]): Promise<void> {
+  await archive.append((state) => {
+    const add = ids.filter((id) => !state.partitions.has(id));
+    return add.length === 0 ? null : { kind: 'PARTITIONS', add };
+  });
+}

@@ -1,0 +1,73 @@
+/**
+ * DuckDB in the process, in memory, over one private folder: it sees local files there and nothing else.
+ *
+ * No extension is ever loaded or fetched (they are downloads, and none is needed), no file outside the folder is readable
+ * by a statement, memory is bounded and what does not fit spills into the folder. The folder (0700) goes with the session.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DuckDBInstance, type DuckDBAppender, type DuckDBConnection } from '@duckdb/node-api';
+
+export type SqlValue = string | number | bigint | boolean | null;
+
+export class Duck implements AsyncDisposable {
+  readonly folder: string;
+  /** Sealed files that lie open in the folder, by the name of their first pack. */
+  readonly opened = new Map<string, string>();
+  readonly #instance: DuckDBInstance;
+  readonly #connection: DuckDBConnection;
+
+  private constructor(folder: string, instance: DuckDBInstance, connection: DuckDBConnection) {
+    this.folder = folder;
+    this.#instance = instance;
+    this.#connection = connection;
+  }
+
+  static async open(options: { readonly memoryBytes: number; readonly threads: number; readonly parent?: string }): Promise<Duck> {
+    const folder = await mkdtemp(join(options.parent ?? tmpdir(), 'holdfast-table-'));
+    try {
+      const instance = await DuckDBInstance.create(':memory:', {
+        memory_limit: `${Math.floor(options.memoryBytes / 1_000_000)}MB`,
+        threads: String(options.threads),
+        temp_directory: join(folder, 'spill'),
+        autoinstall_known_extensions: 'false',
+        autoload_known_extensions: 'false',
+      });
+      const connection = await instance.connect();
+      await connection.run(`SET allowed_directories = [${sqlText(folder)}]`);
+      await connection.run('SET enable_external_access = false');
+      await connection.run('SET lock_configuration = true');
+      return new Duck(folder, instance, connection);
+    } catch (error) {
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  file(name: string): string {
+    return join(this.folder, name);
+  }
+
+  async run(sql: string): Promise<void> {
+    await this.#connection.run(sql);
+  }
+
+  /** All rows of a small result. */
+  async rows(sql: string): Promise<SqlValue[][]> {
+    const reader = await this.#connection.runAndReadAll(sql);
+    return reader.getRowsJS() as SqlValue[][];
+  }
+
+  appender(table: string): Promise<DuckDBAppender> {
+    return this.#connection.createAppender(table);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#connection.closeSync();
+    this.#instance.closeSync();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+export const sqlText = (text: string): string => `'${text.replaceAll("'", "''")}'`;

@@ -1,0 +1,130 @@
+/**
+ * A past state of a table: chosen, loaded, cut, folded and proved, in one DuckDB session, as its table `past`.
+ *
+ * The source and the archive are only read. Outside the window the answer is the window.
+ */
+import { HoldfastError } from '../../../domain/errors.ts';
+import type { TableArchive } from '../archive/archive.ts';
+import type { Duck } from '../archive/duck.ts';
+import type { Gap } from '../archive/entries.ts';
+import type { TableState } from '../archive/state.ts';
+import type { QuarantineReason } from '../events/event.ts';
+import { parsePosition, positionText, type Position } from '../events/position.ts';
+import { cutOfTime, foldPast } from './fold.ts';
+import { loadEvents, type LoadedEvents } from './loading.ts';
+import { planPastState, type PastPlan, type PlanOptions, type Target } from './plan.ts';
+import { proveContent, type ContentProof } from './proof.ts';
+import { judgeTime, windowOf, type PastWindow } from './window.ts';
+
+export interface PartitionProof {
+  readonly id: string;
+  /** Offset of the base, or null. */
+  readonly base: number | null;
+  /** Offsets [from, to) of the parts that were read; from the base on, parts above the cut are left out. */
+  readonly read: readonly { readonly from: number; readonly to: number }[];
+}
+
+export interface PastProof extends ContentProof {
+  /** All below it is in; null: all that was archived. */
+  readonly cut: string | null;
+  readonly window: PastWindow;
+  readonly partitions: readonly PartitionProof[];
+  /** What was not taken as it came, over all that was archived. */
+  readonly late: number;
+  readonly contradicted: number;
+  readonly quarantined: Readonly<Partial<Record<QuarantineReason, number>>>;
+  readonly gaps: readonly (Gap & { readonly partition: string })[];
+  /** Cells that hold a placeholder for which no value was archived; they are absent. */
+  readonly unresolved: number;
+}
+
+export type PastOutcome =
+  | { readonly kind: 'built'; readonly proof: PastProof; readonly columns: readonly { readonly number: number; readonly name: string }[] }
+  | { readonly kind: 'outside'; readonly window: PastWindow; readonly nearestUs: number | null };
+
+export async function buildPastState(
+  archive: TableArchive,
+  duck: Duck,
+  target: Target,
+  options: Pick<PlanOptions, 'withoutBases'> = {},
+): Promise<PastOutcome> {
+  const state = archive.known();
+  if (target.kind === 'time') {
+    const asked = judgeTime(state, target.us);
+    if (asked.kind === 'outside') return asked;
+  }
+  const settled = await settle(archive, duck, state, target, options);
+  if (settled === null) return { kind: 'outside', window: windowOf(state), nearestUs: windowOf(state).earliestUs };
+  const { plan, cut, loaded } = settled;
+  const unresolved = await foldPast(duck, loaded, cut, truncatedAt(state, cut));
+  const content = await proveContent(duck, loaded.columns, state.columns);
+  const columns = loaded.columns.map((number) => ({ number, name: state.columns[number] ?? '' }));
+  return {
+    kind: 'built',
+    columns,
+    proof: { ...content, cut: cut === null ? null : positionText(cut), ...account(state, plan), unresolved },
+  };
+}
+
+/** Plans and loads until the cut lies above every base: once, but where transactions or clocks reach back over one. */
+async function settle(
+  archive: TableArchive,
+  duck: Duck,
+  state: TableState,
+  target: Target,
+  options: PlanOptions,
+): Promise<{ readonly plan: PastPlan; readonly cut: Position | null; readonly loaded: LoadedEvents } | null> {
+  const rounds = 2 + Math.max(0, ...[...state.partitions.values()].map((partition) => partition.snapshots.length));
+  let below: Position | undefined;
+  for (let round = 0; round < rounds; round++) {
+    const plan = planPastState(state, target, below === undefined ? options : { ...options, below });
+    if (plan === null) return null;
+    const loaded = await loadEvents(archive, duck, plan.partitions);
+    const cut = target.kind === 'cut' ? target.cut : lowest(await cutOfTime(duck, target.us), truncateAfter(state, target.us));
+    const inside = plan.partitions.every(({ base }) => base === null || cut === null || parsePosition(base.high) < cut);
+    if (inside && (below === undefined || cut === null || cut >= below))
+      return { plan, cut: cut !== null && below !== undefined ? lowest(cut, below) : cut, loaded };
+    below = cut ?? undefined;
+  }
+  throw new HoldfastError('INTERNAL', 'the cut of a past state did not settle', { rounds });
+}
+
+const lowest = (a: Position | null, b: Position | null): Position | null => (a === null ? b : b === null || a < b ? a : b);
+
+const truncatesOf = (state: TableState) =>
+  [...state.partitions.values()].flatMap((partition) =>
+    partition.truncates.map(({ position, stampUs }) => ({ position: parsePosition(position), stampUs })),
+  );
+
+/** The least position of a truncate that was committed after T: it has no row in a segment. */
+const truncateAfter = (state: TableState, timeUs: number): Position | null =>
+  truncatesOf(state).reduce<Position | null>(
+    (least, truncate) => (truncate.stampUs > timeUs ? lowest(least, truncate.position) : least),
+    null,
+  );
+
+/** The last truncate below a cut. */
+export const truncatedAt = (state: TableState, cut: Position | null): Position | null =>
+  truncatesOf(state).reduce<Position | null>(
+    (last, { position }) => ((cut === null || position < cut) && (last === null || position > last) ? position : last),
+    null,
+  );
+
+function account(state: TableState, plan: PastPlan): Omit<PastProof, keyof ContentProof | 'cut' | 'unresolved'> {
+  const partitions = [...state.partitions.values()];
+  const quarantined: Partial<Record<QuarantineReason, number>> = {};
+  for (const { parts } of partitions)
+    for (const part of parts) for (const { reason } of part.quarantined) quarantined[reason] = (quarantined[reason] ?? 0) + 1;
+  return {
+    window: windowOf(state),
+    partitions: plan.partitions.map(({ id, base, parts }) => ({
+      id,
+      base: base?.offset ?? null,
+      read: parts.map(({ from, to }) => ({ from, to })),
+    })),
+    late: partitions.reduce((sum, { parts }) => sum + parts.reduce((of, part) => of + part.late, 0), 0),
+    contradicted: partitions.reduce((sum, partition) => sum + partition.contradicted, 0),
+    quarantined,
+    gaps: partitions.flatMap(({ id, parts }) => parts.flatMap((part) => part.gaps.map((gap) => ({ partition: id, ...gap })))),
+  };
+}

@@ -1,0 +1,95 @@
+/**
+ * Which base and which parts of each partition a past state is folded from (docs/tables.md, section 6). Pure.
+ *
+ * Each partition is chosen for by itself; the cut is one for all. The log knows the cut of a time only within bounds, which
+ * is enough to choose; the fold then finds it exactly, and asks again with `below` should it lie before a base.
+ */
+import type { ArchivedPart, PartitionState, TableState } from '../archive/state.ts';
+import type { SnapshotEntry } from '../archive/entries.ts';
+import { parsePosition, type Position } from '../events/position.ts';
+
+/** A time, all commits up to and including it; or a cut, which is exclusive. */
+export type Target = { readonly kind: 'time'; readonly us: number } | { readonly kind: 'cut'; readonly cut: Position };
+
+export interface PartitionPlan {
+  readonly id: string;
+  readonly number: number;
+  /** Null: from its first offset. */
+  readonly base: SnapshotEntry | null;
+  /** Parts after the base that may hold something below the cut. */
+  readonly parts: readonly ArchivedPart[];
+}
+
+export interface PastPlan {
+  readonly target: Target;
+  readonly partitions: readonly PartitionPlan[];
+}
+
+export interface PlanOptions {
+  /** The cut is known to be this; bases must be below it. */
+  readonly below?: Position;
+  /** Fold from the first offset, whatever bases there are. */
+  readonly withoutBases?: boolean;
+}
+
+/** Null when no choice of bases serves: what came before the oldest one was dropped. */
+export function planPastState(state: TableState, target: Target, options: PlanOptions = {}): PastPlan | null {
+  const bounds = options.below === undefined ? boundsOf(state, target) : { least: options.below, most: options.below };
+  const partitions: PartitionPlan[] = [];
+  for (const partition of state.partitions.values()) {
+    const chosen = choose(partition, bounds, options.withoutBases === true);
+    if (chosen === null) return null;
+    partitions.push(chosen);
+  }
+  return { target, partitions };
+}
+
+/** The cut lies at or above `least` (but for the beginning of its transaction) and at or below `most`; null: above all there is. */
+interface Bounds {
+  readonly least: Position | null;
+  readonly most: Position | null;
+}
+
+/** An event with a stamp above T is at or below the highest position of its part: the least of those bounds the cut. */
+function boundsOf(state: TableState, target: Target): Bounds {
+  if (target.kind === 'cut') return { least: target.cut, most: target.cut };
+  const least = { value: null as Position | null };
+  const most = { value: null as Position | null };
+  for (const partition of state.partitions.values()) {
+    for (const part of partition.parts) {
+      if (part.stampMaxUs === null || part.stampMaxUs <= target.us || part.positionMin === null || part.positionMax === null) continue;
+      lower(least, parsePosition(part.positionMin));
+      lower(most, parsePosition(part.positionMax));
+    }
+    for (const truncate of partition.truncates) {
+      if (truncate.stampUs <= target.us) continue;
+      lower(least, parsePosition(truncate.position));
+      lower(most, parsePosition(truncate.position));
+    }
+  }
+  return { least: least.value, most: most.value };
+}
+
+function lower(at: { value: Position | null }, position: Position): void {
+  if (at.value === null || position < at.value) at.value = position;
+}
+
+function choose(partition: PartitionState, bounds: Bounds, withoutBases: boolean): PartitionPlan | null {
+  const { id, number } = partition;
+  const candidates = withoutBases ? [] : partition.snapshots.toReversed();
+  for (const base of candidates) {
+    if (bounds.least !== null && parsePosition(base.high) >= bounds.least) continue;
+    const parts = partsAfter(partition, base.offset, bounds.most);
+    if (parts.every((part) => part.lateMin === null || part.lateMin >= base.floor)) return { id, number, base, parts };
+  }
+  const first = partition.parts[0];
+  if (first !== undefined && first.from > 0) return null;
+  return { id, number, base: null, parts: partsAfter(partition, 0, bounds.most) };
+}
+
+/** Parts from an offset on that hold rows, at least one of which may lie below the cut. */
+export const partsAfter = (partition: PartitionState, offset: number, most: Position | null): ArchivedPart[] =>
+  partition.parts.filter(
+    (part) =>
+      part.from >= offset && part.rows > 0 && part.positionMin !== null && (most === null || parsePosition(part.positionMin) <= most),
+  );

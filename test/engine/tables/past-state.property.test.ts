@@ -1,0 +1,106 @@
+/**
+ * Past states against a database that remembers: whatever it does, however it is archived, at whatever moment it is asked for,
+ * a past state is what the table was, and its proof is the same from any base.
+ *
+ * HOLDFAST_SEED=n repeats one case, HOLDFAST_RUNS=n runs that many. A failure names its seed.
+ */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { claimRole } from '../../../src/engine/tables/archive/archive.ts';
+import { cellColumn } from '../../../src/engine/tables/archive/rows.ts';
+import { Duck } from '../../../src/engine/tables/archive/duck.ts';
+import { buildPastState, type PastOutcome } from '../../../src/engine/tables/past-state/past-state.ts';
+import { makeSnapshot } from '../../../src/engine/tables/past-state/snapshot.ts';
+import { windowOf } from '../../../src/engine/tables/past-state/window.ts';
+import { seededRandom } from '../../../src/ground/stores/faulty.ts';
+import { createMemoryStore } from '../memory-store.ts';
+import { archiveSome, heartbeat, idOf, nextBatch, openArchiver, type Archiver } from './archiver.ts';
+import { archiveBatch } from '../../../src/engine/tables/archive/writer.ts';
+import { referenceHash } from './reference-proof.ts';
+import { createSource, type ModelTable, type Random, type Source } from './source-model.ts';
+
+const seeds =
+  process.env['HOLDFAST_SEED'] === undefined
+    ? Array.from({ length: Number(process.env['HOLDFAST_RUNS'] ?? 25) }, (_, i) => i + 1)
+    : [Number(process.env['HOLDFAST_SEED'])];
+
+let duck: Duck;
+beforeAll(async () => {
+  duck = await Duck.open({ memoryBytes: 512e6, threads: 1 });
+});
+afterAll(() => duck[Symbol.asyncDispose]());
+
+async function builtTable(built: Extract<PastOutcome, { kind: 'built' }>): Promise<ModelTable> {
+  const cells = built.columns.map(({ number }) => cellColumn(number));
+  const rows = await duck.rows(`SELECT ${['_key', ...cells].join(', ')} FROM past`);
+  return new Map(
+    rows.map(([key, ...texts]) => [
+      String(key),
+      new Map(texts.flatMap((text, i) => (text === null ? [] : [[built.columns[i]!.name, String(text)] as const]))),
+    ]),
+  );
+}
+
+const plainTable = (table: ModelTable) =>
+  Object.fromEntries([...table].sort().map(([key, row]) => [key, Object.fromEntries([...row].sort())]));
+
+async function checkAt(archiver: Archiver, source: Source, timeUs: number): Promise<void> {
+  const expected = source.tableAt(timeUs);
+  const built = await buildPastState(archiver.archive, duck, { kind: 'time', us: timeUs });
+  if (built.kind !== 'built') throw new Error(`${timeUs} is outside: ${JSON.stringify(built)}`);
+  expect(plainTable(await builtTable(built))).toEqual(plainTable(expected));
+  expect(built.proof).toMatchObject({ rows: expected.size, hash: referenceHash(expected), unresolved: 0, contradicted: 0 });
+  const scratch = await buildPastState(archiver.archive, duck, { kind: 'time', us: timeUs }, { withoutBases: true });
+  expect(scratch).toMatchObject({ kind: 'built', proof: { hash: built.proof.hash, cut: built.proof.cut } });
+  if (built.proof.cut === null) return;
+  const again = await buildPastState(archiver.archive, duck, { kind: 'cut', cut: BigInt(`0x${built.proof.cut}`) });
+  expect(again).toMatchObject({ kind: 'built', proof: { hash: built.proof.hash } });
+}
+
+/** Somewhere in the window, often just at a commit. */
+function someTime(archiver: Archiver, source: Source, random: Random): number | null {
+  const { earliestUs, latestUs } = windowOf(archiver.archive.known());
+  if (earliestUs === null || latestUs === null || earliestUs > latestUs) return null;
+  const commit = source.commits[Math.floor(random() * source.commits.length)]?.stampUs ?? latestUs;
+  const time = random() < 0.2 ? latestUs : commit + Math.floor(random() * 3) - 1;
+  return Math.min(latestUs, Math.max(earliestUs, time));
+}
+
+async function live(seed: number): Promise<void> {
+  const random = seededRandom(seed);
+  const source = createSource(random, { keys: 4 + Math.floor(random() * 20), partitions: 1 + Math.floor(random() * 4) });
+  const store = createMemoryStore();
+  let archiver = await openArchiver(store, source);
+  const snapshots = await claimRole(archiver.archive, 'snapshots');
+  for (let step = 0; step < 60; step++) {
+    for (let commits = Math.floor(random() * 5); commits > 0; commits--) source.commit();
+    const what = random();
+    if (what < 0.1) source.resend();
+    else if (what < 0.16) source.incrementalSnapshot();
+    else if (what < 0.19) source.addPartition();
+    else if (what < 0.5) await archiveSome(archiver, duck, source, random);
+    else if (what < 0.6)
+      await makeSnapshot(archiver.archive, duck, snapshots, idOf(Math.floor(random() * archiver.archive.known().partitions.size)));
+    else if (what < 0.7) {
+      // A new archiver takes over; the old one's batch in flight is refused.
+      const late = { old: archiver, batch: nextBatch(archiver, source, random) };
+      archiver = await openArchiver(store, source);
+      if (late.batch.parts.length > 0)
+        await expect(archiveBatch(late.old.archive, duck, late.old.epoch, late.batch)).rejects.toMatchObject({ code: 'CLAIM_LOST' });
+    } else if (what < 0.75) {
+      const time = someTime(archiver, source, random);
+      if (time !== null) await checkAt(archiver, source, time);
+    }
+    if (archiver.archive.known().partitions.size < source.topic.length) archiver = await openArchiver(store, source);
+  }
+  await archiveSome(archiver, duck, source, random, true);
+  await heartbeat(archiver, source);
+  for (let times = 0; times < 5; times++) {
+    const time = someTime(archiver, source, random);
+    expect(time).not.toBeNull();
+    if (time !== null) await checkAt(archiver, source, time);
+  }
+}
+
+test.each(seeds)('seed %i: a past state is what the table was', async (seed) => {
+  await live(seed);
+});

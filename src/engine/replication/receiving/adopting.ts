@@ -53,10 +53,10 @@ export function reopened(state: Durable, epoch: number): Receiver {
   for (let subtree = 0; subtree < subtreesOf(opening); subtree++) {
     const isDone = file.receipt(subtree) !== null;
     const own = (noted.get(subtree) ?? []).flatMap((number) => {
+      if (isDone) return [{ page: number, references: [] }];
       const page = file.page(subtree, number);
       if (page === null) return [];
-      const isRead = isDone || number >= BASE_PAGE;
-      return [{ page: number, references: isRead ? [] : namesOf(page, number, endOf(opening, subtree, number)) }];
+      return [{ page: number, references: number >= BASE_PAGE ? [] : namesOf(page, number, endOf(opening, subtree, number)) }];
     });
     pages.set(subtree, own);
   }

@@ -17,7 +17,7 @@ export type Claiming =
   | { readonly kind: 'committed'; readonly root: string | null };
 
 /** `beforeClaim` may refuse what would be a new claim. */
-export async function claimFor(repository: Repository, lineage: Lineage, open: OpenFrame, beforeClaim: () => void): Promise<Claiming> {
+export async function claimFor(repository: Repository, lineage: Lineage, open: OpenFrame, beforeClaim: () => unknown): Promise<Claiming> {
   // As wide as what the plan sets it to, which the compiler does not follow.
   let judged = 'claim' as ReturnType<typeof judgeOpen>;
   const epoch = await repository.append((ledger): Entry | null => {

@@ -57,6 +57,7 @@ export class Packing {
   readonly #turn: Permits;
   readonly #flights = new Permits(PUTS_IN_FLIGHT);
   readonly #puts = new Set<Promise<void>>();
+  #ended = false;
   /** Two at once would each wait for the lanes that the other has. */
   readonly #flushes = createTurns<'flush'>();
 
@@ -94,6 +95,12 @@ export class Packing {
     await this.settled();
   }
 
+  /** Lets go of what is open: nothing more is sent. */
+  end(): void {
+    this.#ended = true;
+    for (const lane of this.#lanes) this.#drop(lane);
+  }
+
   async settled(): Promise<void> {
     await Promise.all(this.#puts);
   }
@@ -111,6 +118,7 @@ export class Packing {
 
   #giveLane(lane: Lane): void {
     this.#lanes.push(lane);
+    if (this.#ended) this.#drop(lane);
     if (lane.filling !== null) {
       lane.idle = { idleSinceMs: this.#deps.nowMs(), send: () => this.#send(lane) };
       this.#deps.rooms.idle.add(lane.idle);
@@ -159,11 +167,22 @@ export class Packing {
     return lane.filling;
   }
 
-  #send(lane: Lane): void {
+  /** What a lane has open, which is its no more. */
+  #taken(lane: Lane): Filling | null {
     const { filling } = lane;
     if (lane.idle !== null) this.#deps.rooms.idle.delete(lane.idle);
     lane.idle = null;
     lane.filling = null;
+    return filling;
+  }
+
+  #drop(lane: Lane): void {
+    const filling = this.#taken(lane);
+    if (filling !== null) this.#deps.rooms.givePack(filling.buffer);
+  }
+
+  #send(lane: Lane): void {
+    const filling = this.#taken(lane);
     if (filling === null) return;
     const put = this.#put(filling).finally(() => {
       this.#puts.delete(put);

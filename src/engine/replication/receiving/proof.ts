@@ -42,7 +42,8 @@ const SAMPLE_MIN = 16;
 const SAMPLE_MAX = 256;
 
 export async function proveSubtree(state: SessionState, subtree: number): Promise<Findings> {
-  const { proof: level } = state.opening;
+  // What brings all reads all: what cannot be read is asked for.
+  const level = state.bringAll.has(subtree) ? 'all' : state.opening.proof;
   state.counts.proofs++;
   await state.inventory.look(state.limits.listingMs);
   const { names, ...base } = await namesToProve(state, subtree, level);
@@ -102,7 +103,8 @@ async function namesToProve(
   subtree: number,
   level: ProofLevel,
 ): Promise<Pick<Findings, 'pages' | 'mended' | 'topless'> & { readonly names: readonly Reference[] }> {
-  const { file, opening, inventory } = state;
+  const { file, opening, inventory, receiver } = state;
+  const gone: number[] = [];
   // What does not change is the base's, and lies in packs that the table counts: no pack is lost, none of it is.
   const looksAtBase = baseOf(state) !== null && (level !== 'listed' || inventory.anyLost());
   const survey = looksAtBase ? await surveyBase(state, subtree, level === 'all') : null;
@@ -113,6 +115,8 @@ async function namesToProve(
   for (let leaf = 0; leaf < MAP_FANOUT; leaf++) {
     const page = file.page(subtree, leaf);
     const end = endOf(opening, subtree, leaf);
+    // Noted, and rotten in the file since.
+    if (page === null && receiver.subtrees.get(subtree)?.pages.has(leaf) === true) gone.push(leaf);
     const base = survey?.leaves.get(leaf);
     if (base === undefined) {
       if (page !== null) for (const { at, name } of namesOf(page, leaf, end)) add(name, at);
@@ -125,7 +129,7 @@ async function namesToProve(
     }
   }
   const names = [...first].map(([name, at]) => ({ at, name }));
-  return { names, pages: survey?.pages ?? [], mended: survey?.mended ?? [], topless: survey?.topless ?? false };
+  return { names, pages: [...gone, ...(survey?.pages ?? [])], mended: survey?.mended ?? [], topless: survey?.topless ?? false };
 }
 
 /** Reads what the level asks to be read; the names of what is not what they say. */

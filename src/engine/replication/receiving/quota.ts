@@ -3,14 +3,13 @@
  *
  * A repository that tokens share is charged to each of them as a whole: whose a shared value is cannot be said.
  */
-import { HoldfastError } from '../../../domain/errors.ts';
 import { repositoryName, storeName, type RepositoryName } from '../../../domain/ids.ts';
 import type { Home } from '../../catalog/home.ts';
 import type { Peer } from '../frames.ts';
 
 export interface Quota {
-  /** RECEIVER_FULL when `bytes` more, beside what `sessionBytes` says of the token's sessions, would pass its quota. */
-  charge(peer: Peer, sessionBytes: number, bytes: number): Promise<void>;
+  /** Bytes that the token may store still, beside what its repositories hold; Infinity without a quota. */
+  room(peer: Peer): Promise<number>;
   /** A session of the repository has ended: what it brought may be counted now. */
   forget(place: { readonly store: string; readonly repository: RepositoryName }): void;
 }
@@ -39,14 +38,11 @@ export function createQuota(home: Home): Quota {
 
   return {
     forget: ({ store, repository }) => void counted.delete(`${store}/${repository}`),
-    async charge(peer, sessionBytes, bytes) {
-      if (peer.quotaBytes === null || bytes === 0) return;
-      let sum = sessionBytes + bytes;
-      for (const repository of repositoriesOf(peer)) sum += await storedBytes(peer.store, repository);
-      if (sum > peer.quotaBytes)
-        throw new HoldfastError('RECEIVER_FULL', `the token may store ${peer.quotaBytes} bytes, and this would come to ${sum}`, {
-          quotaBytes: peer.quotaBytes,
-        });
+    async room(peer) {
+      if (peer.quotaBytes === null) return Infinity;
+      let bytes = 0;
+      for (const repository of repositoriesOf(peer)) bytes += await storedBytes(peer.store, repository);
+      return peer.quotaBytes - bytes;
     },
   };
 }

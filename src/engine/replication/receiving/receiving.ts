@@ -12,7 +12,7 @@ import { HoldfastError, isHoldfastError } from '../../../domain/errors.ts';
 import { lineage as lineageOf, repositoryName, storeName, volumeOf } from '../../../domain/ids.ts';
 import { VOLUME_EXTENTS_MAX } from '../../../domain/limits.ts';
 import type { Threads } from '../../../ground/threads/threads.ts';
-import { codecOf } from '../../catalog/catalog.ts';
+import { codecOf, repositoryKey } from '../../catalog/catalog.ts';
 import type { Home } from '../../catalog/home.ts';
 import { abortClaim } from '../../repository/claims.ts';
 import type { Claim } from '../../repository/ledger.ts';
@@ -156,8 +156,11 @@ export async function createReceiving({ home, threads, folder, limits: own = {},
 
   const openFor = async (peer: Peer, place: Place, frame: OpenFrame): Promise<{ answer: AnswerFrame; session: Session | null }> => {
     refuseOpening(peer, frame);
+    // Making a repository costs more than a claim, and is one.
+    const isMade = home.catalog.known().repositories.has(repositoryKey(place.store, place.repository));
+    if (!isMade) refuseClaims(peer);
     const repository = await place.repositoryOpen(true);
-    const claiming = await claimFor(repository, place.lineage, frame, () => refuseClaims(peer));
+    const claiming = await claimFor(repository, place.lineage, frame, () => isMade && refuseClaims(peer));
     switch (claiming.kind) {
       case 'committed':
         await drop(place);
@@ -224,9 +227,9 @@ export async function createReceiving({ home, threads, folder, limits: own = {},
       found = await inTurn(place, () => find(peer, place));
     }
     if (!('kind' in found)) heard.set(keyOf(place), environment.nowMs());
-    const charge = (bytes: number): Promise<void> => quota.charge(peer, bytesOf(peer), bytes);
     for await (const run of runsOf(rest)) {
-      const said = 'kind' in found ? [unheard(found, run)] : await found.hear(epoch, run, charge);
+      const roomBytes = await quota.room(peer);
+      const said = 'kind' in found ? [unheard(found, run)] : await found.hear(epoch, run, () => roomBytes - bytesOf(peer));
       if (!('kind' in found) && found.status !== 'open') await inTurn(place, () => dropEnded(place));
       yield* said;
       if (said.some(({ kind }) => kind === 'REFUSED')) return;
@@ -264,11 +267,13 @@ export async function createReceiving({ home, threads, folder, limits: own = {},
   };
 
   return {
-    async *exchange(peer, first, rest) {
+    async *exchange(peer, first, rest, signal) {
       try {
         if (!peer.rights.includes('add')) throw new HoldfastError('RECEIVER_DENIED', 'the token may not add snapshots');
         yield* answers(peer, placeOf(peer, first), first, rest);
       } catch (error) {
+        // Who spoke is gone, and hears nothing of it.
+        if (signal.aborted) return;
         yield refusalOf(error, environment);
       }
     },

@@ -44,8 +44,8 @@ export type SessionParts = Pick<SessionState, 'repository' | 'inventory' | 'file
   readonly rooms: Rooms;
 };
 
-/** RECEIVER_FULL when the quota of who speaks would be passed by naming so many bytes more. */
-type Charge = (bytes: number) => Promise<void>;
+/** Bytes that who speaks may name still, all its sessions' taken off. Asked for between two waits. */
+type Room = () => number;
 
 export interface Session {
   readonly opening: Opening;
@@ -57,7 +57,7 @@ export interface Session {
   /** An OPEN whose claim stands. */
   opened(claim: Claim, opening: Opening): Promise<AnswerFrame>;
   /** The answers to messages of a sender that holds `epoch`, in their order; a refusal is the last. */
-  hear(epoch: number, run: Run, charge: Charge): Promise<readonly AnswerFrame[]>;
+  hear(epoch: number, run: Run, room: Room): Promise<readonly AnswerFrame[]>;
   noteWire(bytes: number): void;
   /** Another claim of the lineage stands. */
   supersede(): void;
@@ -111,14 +111,12 @@ export async function openSession(parts: SessionParts): Promise<Session> {
       return answerTo(answer);
     });
 
-  const hearPages = async (epoch: number, frames: readonly ReferencesFrame[], charge: Charge): Promise<AnswerFrame[]> => {
+  const hearPages = async (epoch: number, frames: readonly ReferencesFrame[], room: Room): Promise<AnswerFrame[]> => {
     await inventory.look(limits.listingMs);
     const own = frames.filter(({ subtree }) => subtree < subtreesOf(state.opening));
     const isHeard = receiver.status === 'open' && receiver.epoch === epoch;
     const named = isHeard ? own.map((frame) => resolve(state, frame)) : [];
-    const lackingCount = named.reduce((sum, { lacking }) => sum + lacking.length, 0);
-    refuseCrowd(state, lackingCount);
-    await charge(lackingCount * state.opening.extentBytes);
+    refuseTooMuch(state, named, room());
     const changed = named.filter(({ frame, page }) => !samePage(file.page(frame.subtree, frame.page), page));
     if (changed.length > 0) file.notePages(changed.map(({ frame, page }) => ({ subtree: frame.subtree, number: frame.page, page })));
     for (const { frame } of changed) {
@@ -160,11 +158,11 @@ export async function openSession(parts: SessionParts): Promise<Session> {
       return answerTo(hearEnd(receiver, kind === 'ABORT' ? { kind, epoch } : { kind, epoch, names: [] }));
     });
 
-  const hearRun = async (epoch: number, run: Run, charge: Charge): Promise<readonly AnswerFrame[]> => {
+  const hearRun = async (epoch: number, run: Run, room: Room): Promise<readonly AnswerFrame[]> => {
     refuseUnknown(state, run);
     switch (run.kind) {
       case 'REFERENCES':
-        return hearPages(epoch, run.frames, charge);
+        return hearPages(epoch, run.frames, room);
       case 'DATA':
         return hearDataOf(epoch, run.frames);
       case 'ONE':
@@ -198,9 +196,11 @@ export async function openSession(parts: SessionParts): Promise<Session> {
     },
     opened: (claim, opening) =>
       turns.run('whole', async () => {
+        refuseOther(state.opening, opening);
         if (claim.epoch !== receiver.epoch || claim.epoch !== state.claimed.epoch) {
           // What the older sender's packs hold is confirmed first, so that little of it is asked for again.
           await state.claimed.packing.flush();
+          state.claimed.packing.end();
           state.claimed = claimedOf(parts, shared, opening, claim.epoch);
         }
         if (claim.base !== state.opening.base) {
@@ -223,9 +223,12 @@ export async function openSession(parts: SessionParts): Promise<Session> {
           exchanges: limits.exchangesMax,
         };
       }),
-    async hear(epoch, run, charge) {
+    async hear(epoch, run, room) {
       try {
-        return await hearRun(epoch, run, charge);
+        // Somebody else of this installation has the lineage: nothing that is put here now would ever count.
+        if (receiver.status === 'open' && repository.ledger().claims.get(state.opening.lineage)?.epoch !== receiver.epoch)
+          supersede(receiver);
+        return await hearRun(epoch, run, room);
       } catch (error) {
         if (isHoldfastError(error, 'CLAIM_LOST')) supersede(receiver);
         // What ended meanwhile has let go of its file.
@@ -238,6 +241,7 @@ export async function openSession(parts: SessionParts): Promise<Session> {
     supersede: () => supersede(receiver),
     async close() {
       stop.abort(new HoldfastError('CLAIM_LOST', 'the session has ended'));
+      state.claimed.packing.end();
       await state.claimed.packing.settled();
       file[Symbol.dispose]();
     },
@@ -298,10 +302,24 @@ function resolve(state: SessionState, frame: ReferencesFrame): Resolved {
 const waitingOf = ({ receiver }: SessionState): number =>
   [...receiver.subtrees.values()].reduce((sum, { waiting }) => sum + waiting.size, 0);
 
-/** A sender that opens more subtrees at once than was agreed has memory of ours in its hand. */
-function refuseCrowd(state: SessionState, lacking: number): void {
-  if (waitingOf(state) + lacking > state.limits.waitingMax)
-    throw new HoldfastError('FRAME_INVALID', 'more names wait than four subtrees have; ask and push first', { waiting: waitingOf(state) });
+/** FRAME_INVALID when more would wait than a sender may keep waiting; RECEIVER_FULL when it would be more than its quota. */
+function refuseTooMuch(state: SessionState, named: readonly Resolved[], roomBytes: number): void {
+  const { receiver, limits, opening } = state;
+  // What waits already was charged when it was named first.
+  const isNew = ({ frame, name }: { readonly frame: ReferencesFrame; readonly name: Name }): boolean =>
+    receiver.subtrees.get(frame.subtree)?.waiting.has(name) !== true;
+  const count = named.reduce((sum, { frame, lacking }) => sum + lacking.filter(({ name }) => isNew({ frame, name })).length, 0);
+  const waiting = waitingOf(state);
+  if (waiting + count > limits.waitingMax)
+    throw new HoldfastError('FRAME_INVALID', 'more names wait than four subtrees have; ask and push first', { waiting });
+  if (count > 0 && count * opening.extentBytes > roomBytes)
+    throw new HoldfastError('RECEIVER_FULL', `the quota of the token has room for ${Math.max(0, roomBytes)} bytes more`, { roomBytes });
+}
+
+/** A snapshot has one size, whoever sends it. */
+function refuseOther(before: Opening, { sizeBytes, extentBytes }: Opening): void {
+  if (before.sizeBytes !== sizeBytes || before.extentBytes !== extentBytes)
+    throw new HoldfastError('ARGUMENT_INVALID', 'the snapshot was opened with another size', { field: 'sizeBytes' });
 }
 
 /** Subtrees and pages that the volume does not have. */

@@ -135,3 +135,14 @@ test('when values die before each commit, the fourth relies on none that can: th
   expect(sent.pushed).toHaveLength(90);
   expect(await whatIsWrong(sites, last)).toEqual([]);
 });
+
+test.each([true, false])('a volume that shrinks by a subtree ends where it ends; the sender has the base: %s', async (hasBase) => {
+  await using sites = await twoSites();
+  const far = 65_536 + 5;
+  const large = await sites.capture([...extents(0, 20, 1), ...extents(300, 20, 1), ...extents(far, 10, 3)], (far + 30) * 16 * 1024);
+  await sites.send(large);
+  const small = await sites.capture(extents(5, 5, 4), 310 * 16 * 1024 - 100);
+  const sent = await sites.send(small, hasBase ? {} : { bases: [] });
+  expect(sent.end).toEqual({ kind: 'committed' });
+  expect(await whatIsWrong(sites, small)).toEqual([]);
+});

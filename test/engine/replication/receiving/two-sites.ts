@@ -2,6 +2,7 @@
  * A sender's store and a receiver's in one installation: real repositories in folders, and a receiver that can be started anew.
  * Faults are made where they happen: in the files of the receiver's store.
  */
+import { expect } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -15,7 +16,7 @@ import { createReceiving, type Receiving } from '../../../../src/engine/replicat
 import { verifyValues } from '../../../../src/engine/transfer/verify.ts';
 import { transferReader, valuesOf } from '../../../../src/engine/repository/transfer-reader.ts';
 import { Threads } from '../../../../src/ground/threads/threads.ts';
-import { captureVolume } from '../../../systems/capture-volume.ts';
+import { shipCapture } from '../../../systems/capture-volume.ts';
 import { writeExtents, type ImageWrite } from '../../../systems/image.ts';
 import { createInstallation, openHomeIn, environmentOf, type Installation } from '../../../systems/installation.ts';
 import { sendSnapshot, type SenderOptions, type Sent } from './tiny-sender.ts';
@@ -82,8 +83,9 @@ export async function twoSites(limits: Partial<ReceivingLimits> = {}, decorate?:
       if (!known) await installation.addVolume(VOLUME, ['here'], { sizeBytes, extentBytes: EXTENT, writes });
       else writeExtents(installation.imageOf(VOLUME), sizeBytes, EXTENT, writes);
       known = true;
-      const id = await captureVolume(installation.home, threads, VOLUME);
-      return snapshotOf(await source(), id);
+      const shipped = await shipCapture(installation.home, threads, VOLUME, { owner: randomOwner(), attempt: 1 }, { allowShrink: true });
+      expect((await shipped.commit()).map(({ kind }) => kind)).toEqual(['committed']);
+      return snapshotOf(await source(), shipped.snapshot);
     },
     source,
     async target() {
@@ -152,4 +154,4 @@ export async function whatIsWrong(sites: TwoSites, snapshot: Snapshot): Promise<
 export const extents = (from: number, count: number, seed: number): ImageWrite[] =>
   Array.from({ length: count }, (_, i) => ({ extent: from + i, content: seed * 100_000 + i + 1 }));
 
-export const randomOwner = (): string => `run ${randomBytes(4).toString('hex')}`;
+const randomOwner = (): string => `run ${randomBytes(4).toString('hex')}`;

@@ -261,7 +261,7 @@ function shortFrame({ sender, parts }: Shipping, message: Message): ShortFrame {
   }
 }
 
-/** Reads pages and puts them out in their order. */
+/** Reads pages and puts them out in their order, all of them before the loop looks again: they go in few exchanges. */
 async function readPages(shipping: Shipping, pages: readonly References[]): Promise<void> {
   const { parts, plan, sender, outbox, noted, signal } = shipping;
   const limit = pLimit(PAGES_AT_ONCE);
@@ -278,7 +278,6 @@ async function readPages(shipping: Shipping, pages: readonly References[]): Prom
       const names = rows.map(({ name }) => name).filter((name) => name !== ZEROS);
       if (plan.fresh && plan.opened.countsNothing && !noted.has(`page ${subtree} ${page}`)) sendAhead(sender, subtree, page, names);
       outbox.addShort({ kind: 'REFERENCES', whole, turn, subtree, page, rows });
-      shipping.wake();
     }
   } finally {
     await Promise.allSettled(reads);

@@ -43,6 +43,15 @@ export function nextBatch({ archive }: Archiver, source: Source, random: Random,
 export const archiveSome = async (archiver: Archiver, duck: Duck, source: Source, random: Random, all = false): Promise<void> =>
   void (await archiveBatch(archiver.archive, duck, archiver.epoch, nextBatch(archiver, source, random, all)));
 
+/** The word of a consumer about partitions that it has read to their end: behind the source by more than its clock ever steps back. */
+export async function cautiousHeartbeat({ archive, epoch }: Archiver, source: Source): Promise<void> {
+  const throughUs = source.latestUs() - 60_000;
+  const parts = [...archive.known().partitions.values()]
+    .filter(({ number, next }) => next === source.topic[number]?.length)
+    .map(({ id, next }) => ({ partition: id, next, throughUs }));
+  if (parts.length > 0) await archive.append(() => ({ kind: 'HEARTBEAT', epoch, parts }));
+}
+
 /** The word of a consumer that has read everything of a source that has stopped. */
 export async function heartbeat({ archive, epoch }: Archiver, source: Source): Promise<void> {
   const parts = [...archive.known().partitions.values()].map(({ id, next }) => ({ partition: id, next, throughUs: source.latestUs() }));

@@ -121,7 +121,7 @@ export function createSource(random: Random, options: { readonly keys: number; r
   const oneChange = (lsn: number): Sent[] => {
     const id = dice(options.keys);
     const old = table.get(keyText(id));
-    if (chance(0.01)) {
+    if (chance(0.02)) {
       table.clear();
       return [{ key: null, value: envelope('t', null, lsn) }];
     }
@@ -165,7 +165,7 @@ export function createSource(random: Random, options: { readonly keys: number; r
       commits.push({ stampUs, after: new Map(table), records });
     },
     resend() {
-      for (const { records } of commits.slice(-1 - dice(8))) records.forEach(emit);
+      for (const { records } of commits.slice(-1 - (chance(0.3) ? dice(120) : dice(8)))) records.forEach(emit);
     },
     incrementalSnapshot() {
       // The rows carry the place of what closed their window: a write to the signal table, a transaction of its own.

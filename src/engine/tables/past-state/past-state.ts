@@ -74,7 +74,8 @@ async function settle(
   target: Target,
   options: PlanOptions,
 ): Promise<{ readonly plan: PastPlan; readonly cut: Position | null; readonly loaded: LoadedEvents } | null> {
-  const rounds = 2 + Math.max(0, ...[...state.partitions.values()].map((partition) => partition.snapshots.length));
+  // Each round gives up one base at the least.
+  const rounds = 2 + [...state.partitions.values()].reduce((sum, partition) => sum + partition.snapshots.length, 0);
   let below: Position | undefined;
   for (let round = 0; round < rounds; round++) {
     const plan = planPastState(state, target, below === undefined ? options : { ...options, below });
@@ -82,8 +83,7 @@ async function settle(
     const loaded = await loadEvents(archive, duck, plan.partitions);
     const cut = target.kind === 'cut' ? target.cut : lowest(await cutOfTime(duck, target.us), truncateAfter(state, target.us));
     const inside = plan.partitions.every(({ base }) => base === null || cut === null || parsePosition(base.high) < cut);
-    if (inside && (below === undefined || cut === null || cut >= below))
-      return { plan, cut: cut !== null && below !== undefined ? lowest(cut, below) : cut, loaded };
+    if (inside) return { plan, cut, loaded };
     below = cut ?? undefined;
   }
   throw new HoldfastError('INTERNAL', 'the cut of a past state did not settle', { rounds });

@@ -26,7 +26,7 @@ export interface PastPlan {
 }
 
 export interface PlanOptions {
-  /** The cut is known to be this; bases must be below it. */
+  /** The cut is known not to lie above this, whatever the log's bounds say; bases must be below it. */
   readonly below?: Position;
   /** Fold from the first offset, whatever bases there are. */
   readonly withoutBases?: boolean;
@@ -34,7 +34,8 @@ export interface PlanOptions {
 
 /** Null when no choice of bases serves: what came before the oldest one was dropped. */
 export function planPastState(state: TableState, target: Target, options: PlanOptions = {}): PastPlan | null {
-  const bounds = options.below === undefined ? boundsOf(state, target) : { least: options.below, most: options.below };
+  const known = boundsOf(state, target);
+  const bounds = options.below === undefined ? known : { ...known, least: options.below };
   const partitions: PartitionPlan[] = [];
   for (const partition of state.partitions.values()) {
     const chosen = choose(partition, bounds, options.withoutBases === true);

@@ -1,0 +1,173 @@
+/** Edges of past states, record by record: each was wrong once, or is what a rule of docs/tables.md is for. */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { addPartitions, claimRole, ensureForm, openTableArchive, type TableArchive } from '../../../src/engine/tables/archive/archive.ts';
+import { createBatch } from '../../../src/engine/tables/archive/batch.ts';
+import { Duck } from '../../../src/engine/tables/archive/duck.ts';
+import { archiveBatch } from '../../../src/engine/tables/archive/writer.ts';
+import { createDebeziumDecoder, PLACEHOLDER_DEFAULT } from '../../../src/engine/tables/events/debezium.ts';
+import { buildPastState } from '../../../src/engine/tables/past-state/past-state.ts';
+import { makeSnapshot } from '../../../src/engine/tables/past-state/snapshot.ts';
+import { createMemoryStore } from '../memory-store.ts';
+import { environment, KEY } from '../repository/world.ts';
+import { envelope, json, mysqlSource, postgresSource } from './events/samples.ts';
+
+let duck: Duck;
+beforeAll(async () => {
+  duck = await Duck.open({ memoryBytes: 512e6, threads: 1 });
+});
+afterAll(() => duck[Symbol.asyncDispose]());
+
+const START = 1_700_000_000_000_000;
+
+interface Edge {
+  readonly archive: TableArchive;
+  /** Archives values of a partition in one batch; null is a tombstone. `key`: null for a truncate. */
+  put(partition: number, ...records: readonly { readonly key: number | null; readonly value: unknown }[]): Promise<void>;
+  snapshot(partition: number): Promise<void>;
+  /** Ids of the rows at START + time, with their notes. */
+  at(time: number): Promise<Record<string, string | null>>;
+}
+
+async function open(partitions: number): Promise<Edge> {
+  const archive = openTableArchive({ store: createMemoryStore(), key: KEY, environment });
+  const decode = createDebeziumDecoder({ placeholder: PLACEHOLDER_DEFAULT });
+  await ensureForm(archive, { form: 'debezium', placeholder: PLACEHOLDER_DEFAULT });
+  await addPartitions(
+    archive,
+    Array.from({ length: partitions }, (_, i) => `t/${i}`),
+  );
+  const epoch = await claimRole(archive, 'archive');
+  const snapshots = await claimRole(archive, 'snapshots');
+  return {
+    archive,
+    async put(partition, ...records) {
+      const batch = createBatch(archive.known(), decode);
+      const from = archive.known().partitions.get(`t/${partition}`)?.next ?? 0;
+      for (const [i, { key, value }] of records.entries())
+        batch.add(
+          `t/${partition}`,
+          {
+            offset: from + i,
+            timeMs: START / 1000,
+            key: key === null ? null : Buffer.from(`{"id":${key}}`),
+            value: value === null ? null : Buffer.from(json(value)),
+          },
+          { kind: 'lost', end: 0 },
+        );
+      await archiveBatch(archive, duck, epoch, batch.seal());
+    },
+    snapshot: async (partition) => void (await makeSnapshot(archive, duck, snapshots, `t/${partition}`)),
+    async at(time) {
+      const parts = [...archive.known().partitions.values()].map(({ id, next }) => ({ partition: id, next, throughUs: START + 1_000_000 }));
+      await archive.append(() => ({ kind: 'HEARTBEAT', epoch, parts }));
+      const built = await buildPastState(archive, duck, { kind: 'time', us: START + time });
+      const scratch = await buildPastState(archive, duck, { kind: 'time', us: START + time }, { withoutBases: true });
+      if (built.kind !== 'built' || scratch.kind !== 'built') throw new Error(JSON.stringify(built));
+      expect({ hash: scratch.proof.hash, cut: scratch.proof.cut }).toEqual({ hash: built.proof.hash, cut: built.proof.cut });
+      const note = built.columns.find(({ name }) => name === 'note');
+      const rows = await duck.rows(`SELECT _key, ${note === undefined ? 'NULL' : `c${note.number}`} FROM past ORDER BY _key`);
+      return Object.fromEntries(rows.map(([key, text]) => [String(key).replace(/\D/g, ''), text === null ? null : String(text)]));
+    },
+  };
+}
+
+/** An event at `time`, the place `lsn`, in the transaction after the commit `after`. */
+const event = (op: string, key: number | null, time: number, after: number, lsn: number, note?: string, extra: object = {}) => ({
+  key,
+  value: envelope(
+    op,
+    { after: op === 'd' || key === null ? null : { id: key, ...(note === undefined ? {} : { note }) } },
+    { ...postgresSource, ts_us: START + time, sequence: `["${after}","${lsn}"]`, lsn, txId: after, ...extra },
+  ),
+});
+
+test('a row that is sent again after its delete does not come back over a base that forgot the delete', async () => {
+  const { put, snapshot, at } = await open(1);
+  await put(0, event('c', 1, 1, 10, 11), event('d', 1, 2, 20, 21), event('c', 2, 3, 30, 31));
+  await snapshot(0);
+  await put(0, event('c', 3, 4, 40, 41));
+  await snapshot(0);
+  // The connector begins again at the first transaction, and the archive ends in the middle of that.
+  await put(0, event('c', 1, 1, 10, 11));
+  expect(await at(10)).toEqual({ '2': null, '3': null });
+});
+
+test('a delete since the base before is remembered as a dead row', async () => {
+  const { put, snapshot, at } = await open(1);
+  await put(0, event('c', 1, 1, 10, 11), event('d', 1, 2, 20, 21), event('c', 2, 3, 30, 31));
+  await snapshot(0);
+  await put(0, event('c', 1, 1, 10, 11));
+  expect(await at(10)).toEqual({ '2': null });
+});
+
+test('a truncate that is the first thing after T is after T, and reaches every partition', async () => {
+  const { put, at } = await open(2);
+  await put(0, event('c', 1, 1, 10, 11), event('c', 1, 9, 50, 51, 'again'));
+  await put(1, event('c', 2, 2, 20, 21), event('t', null, 5, 30, 31));
+  expect(await at(4)).toEqual({ '1': null, '2': null });
+  expect(await at(5)).toEqual({});
+  expect(await at(9)).toEqual({ '1': '"again"' });
+});
+
+test('a row of an incremental snapshot does not reach back before what the connector had read, where its key has moved partitions', async () => {
+  const { put, at } = await open(2);
+  await put(0, event('c', 1, 5, 10, 11, 'first'), event('u', 1, 8, 20, 21, 'second'));
+  await put(1, event('r', 1, 900, 30, 31, 'second', { snapshot: 'incremental' }));
+  expect(await at(4)).toEqual({});
+  expect(await at(5)).toEqual({ '1': '"first"' });
+  expect(await at(8)).toEqual({ '1': '"second"' });
+});
+
+test('a base is as high as its highest event, though lower ones were sent again after it', async () => {
+  const { put, snapshot, at } = await open(1);
+  await put(0, event('c', 1, 1, 10, 11, 'one'), event('u', 1, 5, 20, 21, 'two'), event('c', 1, 1, 10, 11, 'one'));
+  await snapshot(0);
+  await put(0, event('u', 1, 5, 20, 21, 'two'));
+  expect(await at(4)).toEqual({ '1': '"one"' });
+});
+
+test('a younger commit behind an older stamp is not in: the state is one that the database had', async () => {
+  const { put, at } = await open(2);
+  await put(0, event('c', 1, 7, 10, 11));
+  await put(1, event('c', 2, 5, 20, 21));
+  expect(await at(6)).toEqual({});
+  expect(await at(7)).toEqual({ '1': null, '2': null });
+});
+
+test('the tombstone of a key change, sent again, does not take the row that came after it', async () => {
+  const { put, at } = await open(1);
+  const change = [event('d', 1, 2, 20, 21), { key: 1, value: null }, event('c', 2, 2, 20, 21), event('c', 1, 3, 30, 31)];
+  await put(0, event('c', 1, 1, 10, 11), ...change);
+  await put(0, ...change.slice(0, 1));
+  await put(0, ...change.slice(1, 2));
+  expect(await at(3)).toEqual({ '1': null, '2': null });
+});
+
+test('a tombstone whose delete was compacted away deletes', async () => {
+  const { put, at } = await open(1);
+  await put(0, event('c', 1, 1, 10, 11), event('c', 2, 2, 20, 21), { key: 1, value: null }, event('c', 3, 5, 30, 31));
+  expect(await at(2)).toEqual({ '2': null });
+});
+
+test('a placeholder is merged over a base, and counted where nothing is known', async () => {
+  const { archive, put, snapshot, at } = await open(1);
+  await put(0, event('c', 1, 1, 10, 11, 'large'), event('u', 2, 1, 10, 12, PLACEHOLDER_DEFAULT));
+  await snapshot(0);
+  await put(0, event('u', 1, 2, 20, 21, PLACEHOLDER_DEFAULT), event('c', 3, 3, 30, 31));
+  expect(await at(2)).toEqual({ '1': '"large"', '2': null });
+  expect(await buildPastState(archive, duck, { kind: 'time', us: START + 2 })).toMatchObject({ proof: { unresolved: 1 } });
+});
+
+test('a transaction whose rows have different stamps is not split, not even over bases that end in its middle', async () => {
+  const { put, snapshot, at } = await open(1);
+  const row = (id: number, pos: number, time: number, n: number) => ({
+    key: id,
+    value: envelope('c', { after: { id } }, { ...mysqlSource, pos, ts_us: START + time, gtid: `24da167-0c0c-11e8-8442-00059a3c7b00:${n}` }),
+  });
+  for (const one of [row(0, 100, 1, 1), row(1, 200, 4, 2), row(2, 250, 5, 2), row(3, 300, 7, 2), row(4, 400, 9, 3)]) {
+    await put(0, one);
+    await snapshot(0);
+  }
+  expect(await at(6)).toEqual({ '0': null });
+  expect(await at(7)).toEqual({ '0': null, '1': null, '2': null, '3': null });
+});

@@ -15,7 +15,7 @@ export interface Courtesy {
 }
 
 /** For all views of a busy server together. */
-const BYTES_PER_SECOND = 64 * MIB;
+const BYTES_PER_SECOND = 48 * MIB;
 /** Of the thread's time; from here on clients would notice. */
 const BUSY_SHARE = 0.5;
 const LOOK_MS = 50;

@@ -19,7 +19,7 @@ async function beBusy(signal: AbortSignal): Promise<void> {
   }
 }
 
-test('beside nobody they wait for nothing; beside a busy thread 64 MiB take a second; when it is free again they go on at once', async () => {
+test('beside nobody they wait for nothing; beside a busy thread 48 MiB take a second; when it is free again they go on at once', async () => {
   const courtesy = threadCourtesy();
   await sleep(100);
   expect(await secondsFor(courtesy, 1024)).toBeLessThan(0.2);

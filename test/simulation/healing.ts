@@ -7,19 +7,18 @@ import { abortClaim, claimLineage } from '../../src/engine/repository/claims.ts'
 import { openDestination, type HealingDestination } from '../../src/engine/repository/destination.ts';
 import type { Location } from '../../src/engine/repository/location.ts';
 import { packNameOf } from '../../src/engine/repository/object-names.ts';
-import { directoryBytes, PACK_HEADER, packKeyOf, sealDirectory, type PackEntry } from '../../src/engine/repository/pack.ts';
+import { packKeyOf } from '../../src/engine/repository/pack.ts';
 import type { Repository } from '../../src/engine/repository/repository.ts';
 import type { PackSize } from '../../src/engine/transfer/contract.ts';
-import { sealBlob, unsealBlob, type EncodedBody } from '../../src/ground/sealing/blob.ts';
+import { unsealBlob } from '../../src/ground/sealing/blob.ts';
+import { putBodies, type ValueBody } from '../engine/repository/ship.ts';
 import { Violation } from './violation.ts';
 import type { World } from './world.ts';
 
 /** A value, where the table says that it lies, and its bytes, had again from whoever has them. */
-interface Found {
-  readonly fingerprint: Buffer;
+interface Found extends ValueBody {
   readonly location: Location;
   readonly kind: 'extent' | 'node';
-  readonly body: EncodedBody;
 }
 
 /** Values to a pack: few, so that one heal takes several packs. */
@@ -34,7 +33,7 @@ export async function healLost(
   destination: HealingDestination,
   pause: () => Promise<void> | null = () => null,
 ): Promise<void> {
-  const { losses, oracle } = world;
+  const { losses, oracle, random } = world;
   const proven = prove(world, repository);
   const lost = proven.filter(({ fingerprint, location }) => losses.isLost(fingerprint.toString('hex'), location));
   if (lost.length === 0) return;
@@ -45,7 +44,7 @@ export async function healLost(
   for (const kind of ['extent', 'node'] as const) {
     const values = proven.filter((value) => value.kind === kind);
     for (let i = 0; i < values.length; i += VALUES_A_PACK)
-      await putPack(world, destination, values.slice(i, i + VALUES_A_PACK), brought, sizes);
+      await putBodies(destination, random.below(GROUPS), values.slice(i, i + VALUES_A_PACK), brought, sizes);
   }
   await pause();
   const { moved } = await destination.heal([...packs.values()], brought, sizes);
@@ -75,30 +74,6 @@ function prove({ losses, objects, random, key }: World, repository: Repository):
     found.push({ fingerprint, location, kind, body: { ...body, bytes: Buffer.from(body.bytes) } });
   }
   return found;
-}
-
-async function putPack(
-  { random }: World,
-  destination: HealingDestination,
-  values: readonly Found[],
-  brought: Map<string, Location>,
-  sizes: Map<string, PackSize>,
-): Promise<void> {
-  const pack = destination.beginPack(random.below(GROUPS));
-  const room = values.reduce((sum, { location }) => sum + location.length, PACK_HEADER.length);
-  const bytes = Buffer.alloc(room + directoryBytes(values.length));
-  bytes.set(PACK_HEADER);
-  let end = PACK_HEADER.length;
-  const entries: PackEntry[] = [];
-  for (const { fingerprint, body } of values) {
-    const length = sealBlob(bytes, end, pack.packKey, fingerprint, body);
-    entries.push({ fingerprint, offset: end, length });
-    brought.set(fingerprint.toString('hex'), { pack: pack.id, offset: end, length });
-    end += length;
-  }
-  const whole = Buffer.concat([bytes.subarray(0, end), sealDirectory(pack.packKey, entries)]);
-  await destination.putPack(pack, whole);
-  sizes.set(pack.id.toString('hex'), { bytes: whole.length, blobs: entries.length });
 }
 
 /** Heals all that is lost, under a claim of a lineage of its own that takes no snapshot. */

@@ -11,7 +11,7 @@ import { directoryBytes, PACK_HEADER, sealDirectory, type PackEntry } from '../.
 import type { Repository } from '../../../src/engine/repository/repository.ts';
 import { ABSENT, childOf, fingerprintOf } from '../../../src/engine/map/node.ts';
 import type { Destination, ExtentChange, PackSize, SubtreeReceipt } from '../../../src/engine/transfer/contract.ts';
-import { BLOB_OVERHEAD, encodeBody, sealBlob } from '../../../src/ground/sealing/blob.ts';
+import { BLOB_OVERHEAD, encodeBody, sealBlob, type EncodedBody } from '../../../src/ground/sealing/blob.ts';
 
 /** Content of an extent that stands for a small number; 0 is zeros. */
 export const extentOf = (value: number): Buffer => {
@@ -67,16 +67,36 @@ async function putPack(
   brought: Map<string, Location>,
   packs: Map<string, PackSize>,
 ): Promise<void> {
+  const bodies = values.map(([key, value]) => ({
+    fingerprint: Buffer.from(key, 'hex'),
+    body: encodeBody(extentOf(value), 'extent', destination.codec),
+  }));
+  await putBodies(destination, subtree, bodies, brought, packs);
+}
+
+/** A value ready to be sealed. */
+export interface ValueBody {
+  readonly fingerprint: Buffer;
+  readonly body: EncodedBody;
+}
+
+/** Seals values of one kind into a pack and puts it. */
+export async function putBodies(
+  destination: Destination,
+  subtree: number,
+  values: readonly ValueBody[],
+  brought: Map<string, Location>,
+  packs: Map<string, PackSize>,
+): Promise<void> {
   const pack = destination.beginPack(subtree);
-  const bytes = Buffer.alloc(PACK_HEADER.length + values.length * (EXTENT_BYTES_MIN + BLOB_OVERHEAD));
+  const bytes = Buffer.alloc(values.reduce((sum, { body }) => sum + body.bytes.length + BLOB_OVERHEAD, PACK_HEADER.length));
   bytes.set(PACK_HEADER);
   let end = PACK_HEADER.length;
   const entries: PackEntry[] = [];
-  for (const [key, value] of values) {
-    const fingerprint = Buffer.from(key, 'hex');
-    const length = sealBlob(bytes, end, pack.packKey, fingerprint, encodeBody(extentOf(value), 'extent', destination.codec));
+  for (const { fingerprint, body } of values) {
+    const length = sealBlob(bytes, end, pack.packKey, fingerprint, body);
     entries.push({ fingerprint, offset: end, length });
-    brought.set(key, { pack: pack.id, offset: end, length });
+    brought.set(fingerprint.toString('hex'), { pack: pack.id, offset: end, length });
     end += length;
   }
   const whole = Buffer.concat([bytes.subarray(0, end), sealDirectory(pack.packKey, entries)]);

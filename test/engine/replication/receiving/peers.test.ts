@@ -1,6 +1,7 @@
 /** What a sender may not do, and what two of them do to each other. */
 import { expect, test } from '@jest/globals';
 import { readdirSync } from 'node:fs';
+import { fingerprintOf } from '../../../../src/engine/map/node.ts';
 import type { Peer, SessionMessageFrame } from '../../../../src/engine/replication/frames.ts';
 import { collect, framesOf, openFrameOf } from './tiny-sender.ts';
 import { EXTENT, extents, PEER, twoSites, whatIsWrong, type TwoSites } from './two-sites.ts';
@@ -107,6 +108,25 @@ test('data under a false name, of another size, or a bomb is refused and leaves 
   expect(sent.refusals).toEqual(lies.map(() => 'NAME_FALSE'));
   expect(sent.end).toEqual({ kind: 'committed' });
   expect(await whatIsWrong(sites, snapshot)).toEqual([]);
+});
+
+test('a value of another size than an extent is refused though it has its name', async () => {
+  await using sites = await twoSites();
+  const snapshot = await sites.capture(extents(0, 10, 1));
+  const [opened] = await open(sites, snapshot);
+  const epoch = opened?.kind === 'OPENED' ? opened.epoch : 0;
+  const body = Buffer.alloc(EXTENT - 512, 3);
+  const name = fingerprintOf(body).toString('hex');
+  const said = await say(
+    sites,
+    snapshot,
+    [
+      { kind: 'REFERENCES', whole: false, turn: 0, subtree: 0, page: 0, rows: [{ child: 0, name }] },
+      { kind: 'DATA', asked: true, turn: 0, name, codec: 0, body },
+    ],
+    epoch,
+  );
+  expect(said).toMatchObject([{ kind: 'NOTED' }, { kind: 'REFUSED', code: 'NAME_FALSE' }]);
 });
 
 test('a root that is not the map is refused before there is a record; data that nobody waits for is dropped', async () => {

@@ -1,11 +1,13 @@
 /** `npm run bench -- WHAT`: prints every figure that the docs quote, beside the peers' of the same run. */
 import { runHydrationBench } from './hydration.ts';
+import { runReplicationBench } from './replication.ts';
 import { runServedBench } from './served.ts';
 import { runVolumesNbdBench } from './volumes-nbd.ts';
 import { runVolumesBench } from './volumes.ts';
 
 const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   hydration: runHydrationBench,
+  replication: runReplicationBench,
   served: runServedBench,
   volumes: runVolumesBench,
   'volumes-nbd': runVolumesNbdBench,
@@ -17,6 +19,7 @@ if (bench === undefined) {
   process.stderr.write(`usage: npm run bench -- volumes [--folder DIR] [--rounds N] [--only STEP,...] [--no-peers]
        npm run bench -- hydration [--folder DIR] [--rounds N]
        npm run bench -- served [--folder DIR]
+       npm run bench -- replication [--folder DIR] [--rounds N]
        npm run bench -- volumes-nbd [--folder DIR] [--rounds N] [--seconds S]
 `);
   process.exitCode = 2;

@@ -1,6 +1,6 @@
 /**
  * The NBD bench: fio over a Unix socket against a served volume with tracking on, nbdkit's file plugin and qemu-nbd, on one
- * file in the page cache; then what freezes and captures cost a writer; to bench/results/volumes-nbd.json.
+ * file in the page cache; then what freezes cost a writer; to bench/results/volumes-nbd.json.
  *
  * Rounds take turns, and medians are told. Ratios say more than rates, and the server's own processor time for an operation
  * more than either where the machine is shared.
@@ -10,7 +10,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { measureCapture, measurePause, type CaptureFigures, type PauseFigures } from './volumes-nbd-moments.ts';
+import { measurePause, type PauseFigures } from './volumes-nbd-moments.ts';
 import { fio, runServer, versionOf, type Load, type ServerName } from './volumes-nbd-servers.ts';
 
 const SIZE_MIB = 512;
@@ -63,20 +63,16 @@ function rowOf({ name, least }: MeasuredLoad, figures: ReadonlyMap<ServerName, r
   return { load: name, iops, cpuUsPerOperation: of((one) => one.cpuUsPerOperation, 1), ratios, target };
 }
 
-function print(rows: readonly Row[], moments: { readonly pause: PauseFigures; readonly capture: CaptureFigures }): void {
+function print(rows: readonly Row[], pause: PauseFigures): void {
   for (const { load, iops, cpuUsPerOperation, ratios, target } of rows) {
     const each = Object.entries(iops).map(([server, rate]) => `${server} ${rate}/s ${cpuUsPerOperation[server]} us`);
     const shares = Object.entries(ratios).map(([peer, ratio]) => `${rounded(ratio * 100)} % of ${peer}`);
     const wanted = target === null ? '' : `; wanted ${target.ratio * 100} % of ${target.peer}: ${target.reached ? 'reached' : 'MISSED'}`;
     process.stdout.write(`${load}: ${each.join(', ')}; ours is ${shares.join(', ')}${wanted}\n`);
   }
-  const { pause, capture } = moments;
   process.stdout.write(
     `${pause.freezes} freezes under load: p99 of a freeze ${rounded(pause.freezeMsP99, 1)} ms; of the longest write beside one ` +
-      `${rounded(pause.writeMsP99, 1)} ms (wanted 50), without freezes ${rounded(pause.quietWriteMsP99, 1)} ms\n` +
-      `captures back to back (${rounded(capture.readMibPerSecond)} MiB/s) cost a random-write load of ${rounded(capture.quietIops)}/s ` +
-      `${rounded(capture.cost.captures * 100)} % (wanted 20 at the most); the copies for a view alone ${rounded(capture.cost.copies * 100)} %, ` +
-      `the same reading of the volume itself ${rounded(capture.cost.reading * 100)} %\n`,
+      `${rounded(pause.writeMsP99, 1)} ms (wanted 50), without freezes ${rounded(pause.quietWriteMsP99, 1)} ms\n`,
   );
 }
 
@@ -111,23 +107,21 @@ export async function runVolumesNbdBench(args: readonly string[]): Promise<void>
       }
     }
   const rows = LOADS.map((load) => rowOf(load, figures.get(load) ?? new Map()));
-  const moments = await measureMoments(image, folder, seconds);
+  const pause = await pauseOf(image, folder, seconds * PAUSE_FACTOR);
   const results = path.join(import.meta.dirname, 'results');
   mkdirSync(results, { recursive: true });
   const machine = { cpu: os.cpus()[0]?.model.trim(), cores: os.cpus().length, node: process.version };
   const versions = Object.fromEntries(peers.map(({ name, version }) => [name, version]));
-  const told = { machine, peers: versions, rounds, seconds, rows, ...moments };
+  const told = { machine, peers: versions, rounds, seconds, rows, pause };
   writeFileSync(path.join(results, 'volumes-nbd.json'), `${JSON.stringify(told, null, 2)}\n`);
-  print(rows, moments);
+  print(rows, pause);
   rmSync(folder, { recursive: true, force: true });
 }
 
-/** Long enough for a hundred freezes, and for some captures. */
-const [PAUSE_FACTOR, CAPTURE_FACTOR] = [10, 4];
+/** Long enough for a hundred freezes. */
+const PAUSE_FACTOR = 10;
 
-async function measureMoments(image: string, folder: string, seconds: number) {
+async function pauseOf(image: string, folder: string, seconds: number): Promise<PauseFigures> {
   await using server = await runServer('ours', image, folder);
-  const pause = await measurePause(server, seconds * PAUSE_FACTOR, folder);
-  const capture = await measureCapture(server, seconds * CAPTURE_FACTOR, folder);
-  return { pause, capture };
+  return measurePause(server, seconds, folder);
 }

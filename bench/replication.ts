@@ -1,0 +1,253 @@
+/**
+ * The bench of replication, to bench/results/replication.json: a session to a receiver in another process over loopback beside a
+ * local copy of the same snapshot, which take turns; what goes over the wire for a full, for 1 % changed and for nothing; and a
+ * session over a line of 150 ms and 100 Mbit/s.
+ *
+ * 2 GiB of rows, half-compressible. Local folders, encryption on, page cache warm.
+ */
+import { fork, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { closeSync, copyFileSync, mkdirSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { lineageOf, repositoryName, storeName, volumeName, type SnapshotId, type StoreName } from '../src/domain/ids.ts';
+import type { Home } from '../src/engine/catalog/home.ts';
+import { mapRoot, diffMaps } from '../src/engine/map/walk.ts';
+import { plainSession } from '../src/engine/replication/sending/session-parts.ts';
+import { runSession } from '../src/engine/replication/sending/session.ts';
+import { mintToken } from '../src/engine/replication/tokens.ts';
+import { openLink } from '../src/engine/replication/transport/client.ts';
+import { readLocation } from '../src/engine/repository/location.ts';
+import { findSnapshot } from '../src/engine/repository/transfer-reader.ts';
+import { copyPart, openCopy, closeCopy } from '../src/systems/shipping/copy.ts';
+import { commitTo } from '../src/systems/shipping/destinations.ts';
+import { planCopy } from '../src/systems/shipping/plan.ts';
+import { initialiseFileStore } from '../src/ground/stores/file-root.ts';
+import { Threads } from '../src/ground/threads/threads.ts';
+import { openBenchHome, settleDisk } from './installation.ts';
+import { captureDirectly } from './large-repositories.ts';
+import { rowsImage } from './pipeline-images.ts';
+import { openSlowLine, type Line } from './slow-line.ts';
+
+const EXTENT = 256 * 1024;
+const MIB = 1024 * 1024;
+const SOURCE = storeName('source');
+const HERE = storeName('here');
+const THERE = storeName('there');
+const LINE: Line = { oneWayMs: 75, bytesPerSecond: 100e6 / 8 };
+const LINE_BYTES = 384 * MIB;
+
+const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN;
+const round = (n: number): number => Math.round(n * 1000) / 1000;
+const peakMib = (pid: number): number =>
+  Math.round(Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? NaN) / 1024);
+
+async function addStore(home: Home, folder: string, name: StoreName): Promise<void> {
+  const root = path.join(folder, 'stores', name);
+  mkdirSync(root, { recursive: true });
+  await initialiseFileStore(root);
+  const store = { name, url: `file://${root}`, endpoint: null, region: null, credentials: null, bytesPerSecondMax: null };
+  await home.catalog.append(() => ({ kind: 'STORE_ADD', store: { ...store, passphrase: 'env:HOLDFAST_PASSPHRASE', codec: 'zstd-1' } }));
+}
+
+async function addVolume(home: Home, name: string, image: string): Promise<void> {
+  const volume = { name: volumeName(name), incarnation: 1, node: 'bench', path: image, extentBytes: EXTENT, stores: [SOURCE] };
+  await home.catalog.append(() => ({ kind: 'VOLUME_ADD', volume: { ...volume, repository: repositoryName(name), retired: false } }));
+}
+
+interface Sides extends AsyncDisposable {
+  readonly home: Home;
+  readonly threads: Threads;
+  readonly folder: string;
+  readonly token: string;
+  readonly port: number;
+  readonly receiverPeakMib: () => number;
+}
+
+/** A receiver that has nothing yet, as another administration has one. */
+async function openSides(work: string): Promise<Sides> {
+  const stack = new AsyncDisposableStack();
+  const home = stack.use(await openBenchHome(work, 'cache'));
+  for (const store of [SOURCE, HERE]) await addStore(home, work, store);
+  const threads = stack.use(new Threads());
+  const folder = path.join(work, 'receiver');
+  const { token, id, digest } = mintToken(randomBytes);
+  {
+    mkdirSync(folder, { recursive: true });
+    await using other = await openBenchHome(folder, 'cache');
+    await addStore(other, folder, THERE);
+    const allowed = { rights: ['add' as const], quotaBytes: null, retentionFloorMs: null, untilMs: null, certificate: null };
+    const record = { id, digest, store: THERE, repository: null, prefix: '', proof: 'listed' as const, ...allowed };
+    await other.catalog.append(() => ({ kind: 'TOKEN_ADD', token: record }));
+  }
+  const child: ChildProcess = fork(path.join(import.meta.dirname, 'replication-receiver.ts'), [folder], { stdio: 'inherit' });
+  stack.defer(async () => {
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGTERM');
+    await ended;
+  });
+  const { port } = await new Promise<{ readonly port: number }>((resolve, reject) => {
+    child.once('message', (address) => resolve(address as { readonly port: number }));
+    child.once('exit', () => reject(new Error('the receiver did not begin')));
+  });
+  return {
+    ...{ home, threads, folder, token, port },
+    receiverPeakMib: () => peakMib(child.pid ?? 0),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+interface SessionRun {
+  readonly seconds: number;
+  readonly wireBytes: number;
+  readonly askedAgain: number;
+  readonly rounds: number;
+}
+
+async function replicate(
+  { home, threads, token, port: own }: Sides,
+  volume: string,
+  snapshot: SnapshotId,
+  port = own,
+): Promise<SessionRun> {
+  settleDisk();
+  const source = await home.reader(SOURCE, repositoryName(volume));
+  const of = findSnapshot(source, volumeName(volume), snapshot);
+  const begun = performance.now();
+  await using link = openLink({ url: `http://127.0.0.1:${port}`, token });
+  const parts = plainSession({
+    ...{ source, store: SOURCE, of, threads, link },
+    ...{ owner: `bench.${snapshot}`, attempt: 1, takesOver: false, proof: 'listed' },
+  });
+  const outcome = await runSession(parts);
+  const seconds = (performance.now() - begun) / 1000;
+  if (outcome.kind !== 'committed') throw new Error(`the session failed: ${outcome.code}`);
+  const { sent, received } = link.wire();
+  const { askedAgain, rounds } = outcome.figures;
+  return { seconds: round(seconds), wireBytes: sent + received, askedAgain, rounds };
+}
+
+/** The same snapshot to another store of the same home, without Temporal: the steps that copySnapshot drives. */
+async function copy({ home, threads }: Sides, volume: string, snapshot: SnapshotId): Promise<number> {
+  settleDisk();
+  const begun = performance.now();
+  const plan = planCopy(await home.catalog.sync(), { volume: volumeName(volume), snapshot, from: SOURCE, to: [HERE] });
+  const opened = await openCopy(home, plan, { owner: `bench.${snapshot}`, attempt: 1 });
+  const [lane] = opened.destinations;
+  if (lane?.kind !== 'open') throw new Error('the bench could not claim its lineage');
+  const receipts = [];
+  for (let subtree = 0; subtree < opened.subtrees; subtree++) {
+    const part = await copyPart(home, plan, snapshot, subtree, [{ ...lane, bringAll: false }], { threads, pin: opened.pin });
+    receipts.push(...part.receipts.map(({ receipt }) => receipt));
+  }
+  const { sizeBytes, extentBytes, takenMs, consistency, label, lineage } = opened.snapshot;
+  await commitTo(home, HERE, plan.repository, {
+    ...{ lineage, epoch: lane.epoch, snapshot, sizeBytes, extentBytes, takenMs, consistency, label, receipts },
+  });
+  await closeCopy(home, plan, opened.pin);
+  return round((performance.now() - begun) / 1000);
+}
+
+/** Stored bytes of the values in which a snapshot differs from the one before. */
+async function packedBytes(home: Home, volume: string, before: SnapshotId | null, after: SnapshotId): Promise<number> {
+  const reader = await home.reader(SOURCE, repositoryName(volume));
+  const rootOf = (id: SnapshotId | null) => {
+    const of = id === null ? null : findSnapshot(reader, volumeName(volume), id);
+    return mapRoot(of?.root ?? null, of?.rootLocation ?? null);
+  };
+  const values = new Map<string, number>();
+  for await (const { level, new: fingerprint, location } of diffMaps(rootOf(before), rootOf(after), reader.readNode, reader.readNode))
+    if (level === 0 && location !== null) values.set(fingerprint.toString('latin1'), readLocation(location, 0)?.length ?? 0);
+  return [...values.values()].reduce((sum, length) => sum + length, 0);
+}
+
+/** One extent in a hundred, all over it. */
+function change(image: string, extents: number): void {
+  const fd = openSync(image, 'r+');
+  for (let extent = 0; extent < extents; extent += 100) writeSync(fd, randomBytes(EXTENT), 0, EXTENT, extent * EXTENT);
+  closeSync(fd);
+}
+
+async function speed(sides: Sides, image: string, rounds: number) {
+  const copies: number[] = [];
+  const sessions: SessionRun[] = [];
+  const packed: number[] = [];
+  for (let i = 0; i < rounds; i++) {
+    // A repository of its own each time: nothing is there, and nothing is left of the other's.
+    const name = `rows-${i}`;
+    await addVolume(sides.home, name, image);
+    const snapshot = await captureDirectly(sides, name, SOURCE, sides.threads);
+    const copied = async (): Promise<number> => copies.push(await copy(sides, name, snapshot));
+    const replicated = async (): Promise<number> => sessions.push(await replicate(sides, name, snapshot));
+    for (const one of i % 2 === 0 ? [copied, replicated] : [replicated, copied]) await one();
+    packed.push(await packedBytes(sides.home, name, null, snapshot));
+    process.stderr.write(`copy ${copies.at(-1)} s, session ${sessions.at(-1)?.seconds} s\n`);
+  }
+  return {
+    copySeconds: median(copies),
+    sessionSeconds: median(sessions.map(({ seconds }) => seconds)),
+    speedShare: round(median(copies.map((seconds, i) => seconds / (sessions[i]?.seconds ?? NaN)))),
+    wireOfPacked: round(median(sessions.map(({ wireBytes }, i) => wireBytes / (packed[i] ?? NaN)))),
+  };
+}
+
+async function increments(sides: Sides, image: string) {
+  const own = path.join(sides.folder, 'changing.img');
+  copyFileSync(image, own);
+  await addVolume(sides.home, 'changing', own);
+  const capture = (): Promise<SnapshotId> => captureDirectly(sides, 'changing', SOURCE, sides.threads);
+  const first = await capture();
+  await replicate(sides, 'changing', first);
+  change(own, (2048 * MIB) / EXTENT);
+  const second = await capture();
+  const changed = await replicate(sides, 'changing', second);
+  const packed = await packedBytes(sides.home, 'changing', first, second);
+  const third = await capture();
+  const nothing = await replicate(sides, 'changing', third);
+  rmSync(own);
+  return {
+    onePercent: { ...changed, packedBytes: packed, wireOfPacked: round(changed.wireBytes / packed) },
+    nothing,
+  };
+}
+
+/** What nobody can make smaller, so that the line is what it waits for. */
+async function overLine(sides: Sides) {
+  const image = path.join(sides.folder, 'noise.img');
+  writeFileSync(image, '');
+  truncateSync(image, LINE_BYTES);
+  const fd = openSync(image, 'r+');
+  for (let at = 0; at < LINE_BYTES; at += MIB) writeSync(fd, randomBytes(MIB), 0, MIB, at);
+  closeSync(fd);
+  await addVolume(sides.home, 'noise', image);
+  const snapshot = await captureDirectly(sides, 'noise', SOURCE, sides.threads);
+  await using line = await openSlowLine({ host: '127.0.0.1', port: sides.port }, LINE);
+  const { seconds, wireBytes } = await replicate(sides, 'noise', snapshot, line.port);
+  return { ...LINE, seconds, mib: LINE_BYTES / MIB, share: round(wireBytes / seconds / LINE.bytesPerSecond) };
+}
+
+export async function runReplicationBench(args: readonly string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { folder: { type: 'string', default: '/tmp/hf-bench' }, rounds: { type: 'string', default: '3' } },
+  });
+  mkdirSync(values.folder, { recursive: true });
+  const image = rowsImage(values.folder);
+  const work = path.join(values.folder, 'replication');
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work);
+  await using sides = await openSides(work);
+  const results = {
+    machine: { cpu: os.cpus()[0]?.model.trim(), cores: os.cpus().length, node: process.version },
+    rounds: Number(values.rounds),
+    full: await speed(sides, image, Number(values.rounds)),
+    ...(await increments(sides, image)),
+    line: await overLine(sides),
+    /** The sender's has the captures and copies of the bench in it. */
+    peakMib: { sender: peakMib(process.pid), receiver: sides.receiverPeakMib() },
+  };
+  writeFileSync(path.join(import.meta.dirname, 'results', 'replication.json'), `${JSON.stringify(results, null, 2)}\n`);
+  process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);
+  rmSync(work, { recursive: true, force: true });
+}

@@ -30,7 +30,6 @@ const OTHER_BYTES_MAX = 16 * KIB;
 const REFERENCES_BYTES_MAX = 10 + PAGE_NAMES * ROW_BYTES;
 /** With the largest extent: a value that zstd cannot make smaller is raw. */
 const DATA_BYTES_MAX = DATA_HEAD_BYTES + EXTENT_BYTES_MAX + EXTENT_BYTES_MAX / 256 + KIB;
-const NAME_GONE_BYTES_MAX = 2 + NAMES_MAX * (4 + NAME_BYTES);
 const MISSING_BYTES_MAX = 12 + PAGES_MAX / 8 + NAMES_MAX * (2 + NAME_BYTES);
 const WITHHELD_BYTES_MAX = 4 + 2 * SUBTREE_EXTENTS;
 
@@ -47,7 +46,7 @@ export const FRAME_KINDS = {
   DATA: { byte: 0x04, bytesMax: DATA_BYTES_MAX },
   PUSH_INQUIRY: { byte: 0x05, bytesMax: OTHER_BYTES_MAX },
   COMMIT: { byte: 0x06, bytesMax: OTHER_BYTES_MAX },
-  NAME_GONE: { byte: 0x07, bytesMax: NAME_GONE_BYTES_MAX },
+  NAME_GONE: { byte: 0x07, bytesMax: OTHER_BYTES_MAX },
   ABORT: { byte: 0x08, bytesMax: OTHER_BYTES_MAX },
   OPENED: { byte: 0x81, bytesMax: OTHER_BYTES_MAX },
   TAKEN: { byte: 0x82, bytesMax: OTHER_BYTES_MAX },

@@ -2,7 +2,7 @@
 import { HoldfastError } from '../../../domain/errors.ts';
 import { EXTENT_BYTES_MAX, EXTENT_BYTES_MIN, VOLUME_EXTENTS_MAX } from '../../../domain/limits.ts';
 import { CONSISTENCIES } from '../../repository/entries.ts';
-import { NAMES_MAX, PAGE_NAMES, PROOF_LEVELS, type OpenFrame, type ReferencesFrame, type RequestFrame } from '../frames.ts';
+import { PAGE_NAMES, PROOF_LEVELS, type OpenFrame, type ReferencesFrame, type RequestFrame } from '../frames.ts';
 import { DATA_HEAD_BYTES, FRAME_KINDS, NAME_BYTES, PAGES_MAX, PROTOCOL_VERSION, ROW_BYTES, WORDS_MAX } from './bounds.ts';
 import { invalid, ZEROS, type ContentReader } from './content-reader.ts';
 import { ContentWriter } from './content-writer.ts';
@@ -150,7 +150,6 @@ function readReferences(content: ContentReader, flags: number): ReferencesFrame 
 
 function readNameGone(content: ContentReader): Extract<RequestFrame, { readonly kind: 'NAME_GONE' }> {
   const count = content.rows(content.u16(), 4 + NAME_BYTES);
-  if (count > NAMES_MAX) throw invalid('too many names at once');
   return {
     kind: 'NAME_GONE',
     names: Array.from({ length: count }, () => ({ subtree: content.u16(), at: content.u16(), name: content.name() })),

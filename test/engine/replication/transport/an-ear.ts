@@ -17,7 +17,6 @@ export const SESSION: SessionFrame = { kind: 'SESSION', epoch: 3, snapshot: snap
 export interface Ear extends AsyncDisposable {
   readonly server: ReceiverServer;
   readonly url: string;
-  /** The name on its certificate. */
   readonly heard: { readonly peer: Peer; readonly kind: RequestFrame['kind'] }[];
   readonly events: ReceiverEvent[];
   readonly records: Map<string, TokenRecord>;
@@ -30,7 +29,7 @@ export interface Ear extends AsyncDisposable {
 export interface EarOptions {
   readonly limits?: Partial<TransportLimits>;
   readonly tls?: ReceiverTls | null;
-  /** What is answered, instead of what is usual. */
+  /** What is answered instead of what is usual; null: the usual. */
   readonly answer?: (frame: RequestFrame) => AnswerFrame | null;
   /** DATA waits until it is released. */
   readonly holds?: boolean;
@@ -56,7 +55,7 @@ const usual = (frame: RequestFrame): AnswerFrame | null => {
   }
 };
 
-export async function listenAs({ limits = {}, tls = null, answer = usual, holds = false }: EarOptions = {}): Promise<Ear> {
+export async function listenAs({ limits = {}, tls = null, answer = () => null, holds = false }: EarOptions = {}): Promise<Ear> {
   const heard: Ear['heard'] = [];
   const events: ReceiverEvent[] = [];
   const records = new Map<string, TokenRecord>();
@@ -66,12 +65,12 @@ export async function listenAs({ limits = {}, tls = null, answer = usual, holds 
     async *exchange(peer, first, rest, signal) {
       const cut = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
       heard.push({ peer, kind: first.kind });
-      const begun = answer(first);
+      const begun = answer(first) ?? usual(first);
       if (begun !== null) yield begun;
       for await (const frame of rest) {
         heard.push({ peer, kind: frame.kind });
         if (holds) await Promise.race([released, cut]);
-        const said = answer(frame);
+        const said = answer(frame) ?? usual(frame);
         if (said !== null) yield said;
       }
     },

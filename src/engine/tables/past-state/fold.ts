@@ -1,10 +1,14 @@
 /**
  * The fold: for each key the event with the highest position decides. DuckDB does it, over the view that loading.ts made.
  *
+ * Two looks: the first finds which event decides, and keeps a key and two numbers; the second fetches those events. One look that carried
+ * the rows along would keep every row that ever decided for a moment, in memory that cannot spill: five million events needed
+ * more than 2 GB.
+ *
  * A column that an event says is unavailable is taken from the newest event of its key that has it. Such columns are named by the
  * log, so a table without them pays nothing for it.
  */
-import type { Duck } from '../archive/duck.ts';
+import { sqlText, type Duck } from '../archive/duck.ts';
 import { cellColumn } from '../archive/rows.ts';
 import { UNAVAILABLE } from '../events/event.ts';
 import type { Position } from '../events/position.ts';
@@ -16,18 +20,22 @@ const sqlPosition = (position: Position): string => `${position}::UHUGEINT`;
 
 /** A query of the deciding event of each key below the cut (null: of all), with `unavailable` columns merged where they can be. */
 export function decidingEvents({ columns, unavailable }: LoadedEvents, cut: Position | null): string {
-  const cells = columns.map(cellColumn);
-  const merged = new Set(unavailable.map(cellColumn));
-  const fields = [...DECIDING, ...cells];
-  const newest = `arg_max(struct_pack(${fields.map((name) => `${name} := ${name}`).join(', ')}), _pos) AS _s`;
-  const lastKnown = [...merged].map((name) => `arg_max(${name}, _pos) FILTER (WHERE ${name} <> '${UNAVAILABLE}') AS _m_${name}`);
-  const cell = (name: string): string =>
-    merged.has(name)
-      ? `CASE WHEN _s.${name} = '${UNAVAILABLE}' THEN coalesce(_m_${name}, '${UNAVAILABLE}') ELSE _s.${name} END AS ${name}`
-      : `_s.${name} AS ${name}`;
   const where = cut === null ? '' : `WHERE _pos < ${sqlPosition(cut)}`;
-  return `SELECT _key, ${[...DECIDING.map((name) => `_s.${name} AS ${name}`), ...cells.map(cell)].join(', ')}
-    FROM (SELECT _key, ${[newest, ...lastKnown].join(', ')} FROM events ${where} GROUP BY _key)`;
+  const merged = new Set(unavailable);
+  const known = unavailable.map((column) => `arg_max(_id, _pos) FILTER (WHERE ${cellColumn(column)} <> '${UNAVAILABLE}') AS _m${column}`);
+  const cell = (column: number): string => {
+    const name = cellColumn(column);
+    if (!merged.has(column)) return `e.${name}`;
+    return `CASE WHEN e.${name} = '${UNAVAILABLE}' THEN coalesce(k${column}.${name}, '${UNAVAILABLE}') ELSE e.${name} END AS ${name}`;
+  };
+  const joins = unavailable.map(
+    (column) =>
+      `LEFT JOIN (SELECT _id, ${cellColumn(column)} FROM events SEMI JOIN winners ON events._id = winners._m${column}) k${column}
+         ON e.${cellColumn(column)} = '${UNAVAILABLE}' AND w._m${column} = k${column}._id`,
+  );
+  return `WITH winners AS MATERIALIZED (SELECT ${['arg_max(_id, _pos) AS _w', ...known].join(', ')} FROM events ${where} GROUP BY _key)
+    SELECT ${['_key', ...DECIDING].map((name) => `e.${name}`).join(', ')}${columns.map((column) => `, ${cell(column)}`).join('')}
+    FROM events e JOIN winners w ON e._id = w._w ${joins.join(' ')}`;
 }
 
 /** What counts of deciding events: rows that no truncate has taken. */
@@ -50,16 +58,15 @@ export async function foldPast(duck: Duck, loaded: LoadedEvents, cut: Position |
 
 /**
  * The cut of a time: the least position of an event with a stamp above it, moved back to the first event of its transaction.
- * Null when there is none. A transaction's number (PostgreSQL) comes again some day, within one major it does not.
+ * Null when there is none. A transaction that is a number is PostgreSQL's: all its events have the one stamp of its commit, so none
+ * is before the cut, and the number comes again some day.
  */
 export async function cutOfTime(duck: Duck, timeUs: number): Promise<Position | null> {
   const [[position, transaction] = []] = await duck.rows(
     `SELECT min(_pos)::VARCHAR, arg_min({'tx': _tx}, _pos).tx FROM events WHERE _stamp > ${timeUs}`,
   );
   if (typeof position !== 'string') return null;
-  if (typeof transaction !== 'string') return BigInt(position);
-  const name = `'${transaction.replaceAll("'", "''")}'`;
-  const once = /^[0-9]+$/.test(transaction) ? `AND (_pos >> 72) = (${sqlPosition(BigInt(position))} >> 72)` : '';
-  const [[first] = []] = await duck.rows(`SELECT min(_pos)::VARCHAR FROM events WHERE _tx = ${name} ${once}`);
+  if (typeof transaction !== 'string' || /^[0-9]+$/.test(transaction)) return BigInt(position);
+  const [[first] = []] = await duck.rows(`SELECT min(_pos)::VARCHAR FROM events WHERE _tx = ${sqlText(transaction)}`);
   return typeof first === 'string' && BigInt(first) < BigInt(position) ? BigInt(first) : BigInt(position);
 }

@@ -1,7 +1,7 @@
 /**
  * Brings the files of bases and parts into a DuckDB session as one view of events.
  *
- * `events` has the columns of a segment and `_pos`, the position as one number; of each partition only what the plan takes
+ * `events` has the columns of a segment, `_pos`, the position as one number, and `_id`, partition and offset as one; of each partition only what the plan takes
  * (rows of its base, and rows of its parts from the base's offset on). Files are opened a few at a time, each once.
  */
 import { rm } from 'node:fs/promises';
@@ -38,7 +38,7 @@ export async function loadEvents(archive: TableArchive, duck: Duck, partitions: 
   await createPlanTable(duck, partitions);
   await closeAllBut(duck, wanted);
   await duck.run(
-    `CREATE OR REPLACE VIEW events AS SELECT *, ((_hi::UHUGEINT << 64) | _lo::UHUGEINT) AS _pos FROM (
+    `CREATE OR REPLACE VIEW events AS SELECT *, ((_hi::UHUGEINT << 64) | _lo::UHUGEINT) AS _pos, ((_partition::UBIGINT << 48) | _offset::UBIGINT) AS _id FROM (
        SELECT * FROM bases UNION ALL BY NAME
        SELECT segments.* FROM segments JOIN taken ON segments._partition = taken.number
        WHERE segments._offset >= taken.since AND segments._op <> 'q')`,

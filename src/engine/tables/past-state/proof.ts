@@ -39,21 +39,23 @@ export async function proveContent(duck: Duck, columns: readonly number[], names
      FROM (SELECT sha256(${text}) AS h FROM past)`,
   );
   const hash = ((BigInt(String(upper)) << 64n) + BigInt(String(lower))) % MODULUS;
-  const proofs: ColumnProof[] = [];
-  for (const { cell, name } of named) {
-    const proof = await proveColumn(duck, cell, name);
-    if (proof.absent < Number(rows)) proofs.push(proof);
-  }
-  return { rows: Number(rows), hash: hash.toString(16).padStart(32, '0'), columns: proofs };
+  const proofs = await proveColumns(duck, named);
+  return { rows: Number(rows), hash: hash.toString(16).padStart(32, '0'), columns: proofs.filter((proof) => proof.absent < Number(rows)) };
 }
 
-async function proveColumn(duck: Duck, cell: string, name: string): Promise<ColumnProof> {
-  const number = `TRY_CAST(${cell} AS DOUBLE)`;
-  const isText = `starts_with(${cell}, '"')`;
-  const [[nulls, absent, least, greatest, first, last] = []] = await duck.rows(
-    `SELECT count(*) FILTER (WHERE ${cell} = 'null'), count(*) FILTER (WHERE ${cell} IS NULL), arg_min(${cell}, ${number}), arg_max(${cell}, ${number}),
-       left(min(${cell}) FILTER (WHERE ${isText}), 100), left(max(${cell}) FILTER (WHERE ${isText}), 100) FROM past`,
-  );
+/** One look for all columns. */
+async function proveColumns(duck: Duck, named: readonly { readonly cell: string; readonly name: string }[]): Promise<ColumnProof[]> {
+  if (named.length === 0) return [];
+  const wanted = named.map(({ cell }) => {
+    const number = `TRY_CAST(${cell} AS DOUBLE)`;
+    const isText = `starts_with(${cell}, '"')`;
+    return `count(*) FILTER (WHERE ${cell} = 'null'), count(*) FILTER (WHERE ${cell} IS NULL), arg_min(${cell}, ${number}), arg_max(${cell}, ${number}),
+      left(min(${cell}) FILTER (WHERE ${isText}), 100), left(max(${cell}) FILTER (WHERE ${isText}), 100)`;
+  });
+  const [found = []] = await duck.rows(`SELECT ${wanted.join(', ')} FROM past`);
   const range = (a: unknown, b: unknown) => (typeof a === 'string' && typeof b === 'string' ? { least: a, greatest: b } : null);
-  return { name, nulls: Number(nulls), absent: Number(absent), numbers: range(least, greatest), texts: range(first, last) };
+  return named.map(({ name }, i) => {
+    const [nulls, absent, least, greatest, first, last] = found.slice(i * 6, i * 6 + 6);
+    return { name, nulls: Number(nulls), absent: Number(absent), numbers: range(least, greatest), texts: range(first, last) };
+  });
 }

@@ -28,7 +28,12 @@ export async function loadEvents(archive: TableArchive, duck: Duck, partitions: 
     const limit = pLimit(FILES_IN_FLIGHT);
     const named = new Map(files.flatMap((file) => (file === null ? [] : [[file.packs[0]?.name ?? '', file] as const])));
     for (const name of named.keys()) wanted.add(name);
-    return Promise.all([...named].map(([name, file]) => limit(() => openOnce(archive, duck, name, file))));
+    // All of them, before one's failure is told: the session's folder must not go while a file is still being written there.
+    const opened = await Promise.allSettled([...named].map(([name, file]) => limit(() => openOnce(archive, duck, name, file))));
+    return opened.map((one) => {
+      if (one.status === 'rejected') throw one.reason;
+      return one.value;
+    });
   };
   const bases = await fetchAll(partitions.map(({ base }) => base?.file ?? null));
   const segments = await fetchAll(partitions.flatMap(({ parts }) => parts.map((part) => part.file)));

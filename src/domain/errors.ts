@@ -245,6 +245,12 @@ export const ERROR_KINDS = {
   },
 
   RECEIVER_NOT_FOUND: { summary: 'no such receiver', retryable: false, exitCode: 3, hint: '`holdfast replicate status` shows the names' },
+  RECEIVER_RUNS: {
+    summary: 'a receiver serves this installation already',
+    retryable: false,
+    exitCode: 4,
+    hint: '`holdfast receiver status` shows it; another installation (HOLDFAST_HOME) can have its own',
+  },
   RECEIVER_EXISTS: { summary: 'a receiver of that name exists', retryable: false, exitCode: 4, hint: 'choose another name' },
   RECEIVER_UNREACHABLE: {
     summary: 'the receiver does not answer',
@@ -281,6 +287,12 @@ export const ERROR_KINDS = {
     retryable: true,
     exitCode: 5,
     hint: 'it was damaged on its way and is sent again; if it comes again, check the memory of both hosts',
+  },
+  SESSION_FORGOTTEN: {
+    summary: 'the receiver has lost its notes of a session',
+    retryable: true,
+    exitCode: 1,
+    hint: 'nothing to do: the session is opened again, and names go over once more',
   },
   ROUND_OVER: { summary: 'a newer round is under way', retryable: true, exitCode: 1, hint: 'nothing to do: the newer round goes on' },
   ROOT_DIFFERS: {

@@ -204,7 +204,7 @@ export async function createReceiving({ home, threads, folder, limits: own = {},
     const opening = file.opening();
     file[Symbol.dispose]();
     if (opening === null || opening.base !== claim.base || keyOf(opening) !== keyOf(place))
-      throw new HoldfastError('RECEIVER_UNREACHABLE', 'the receiver has lost its notes of this session: open it again');
+      throw new HoldfastError('SESSION_FORGOTTEN', 'the receiver has lost its notes of this session: open it again');
     return start(place, repository, claim, opening);
   };
 

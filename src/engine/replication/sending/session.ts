@@ -15,7 +15,7 @@
  * the next attempt, goes on from what the receiver has.
  */
 import { sleep } from '../../../ground/stores/sleep.ts';
-import { HoldfastError, type ErrorCode } from '../../../domain/errors.ts';
+import { HoldfastError, isHoldfastError, type ErrorCode } from '../../../domain/errors.ts';
 import type { AnswerFrame, OpenFrame, SessionMessageFrame } from '../frames.ts';
 import type { Name } from '../messages.ts';
 import { PROTOCOL_VERSION } from '../wire/bounds.ts';
@@ -29,6 +29,8 @@ import type { OpenedSession, SessionParts } from './session-parts.ts';
 
 /** Other owners' claims in a row that a sender which takes over is told of. */
 const TAKEN_MAX = 8;
+/** Notes lost in one call: a receiver whose disk forgets goes on to. */
+const FORGOTTEN_MAX = 3;
 /** Names that an outcome says, of those that it counts. */
 const NAMES_TOLD_MAX = 20;
 /** Rounds of one call: a subtree has fewer, for each brings something. */
@@ -92,18 +94,19 @@ export interface RoundResult {
  */
 export async function runRound(parts: SessionParts, session: OpenedSession, { subtrees, call }: RoundPlan): Promise<RoundResult> {
   const deps = depsOf(parts);
-  const sender = opened(parts, session);
   // What is sent ahead, and without asking, is sent so by the first call alone: a later one asks what there is.
-  const fresh = session.fresh && call === 0;
-  const left = await shipSubtrees(deps, sender, {
-    ...{ opened: session, subtrees, fresh, toTheEnd: false },
-    against: parts.content.against(session.base),
-    afterRound: call * ROUNDS_A_CALL,
+  const left = await whileOpen(deps, { ...session, fresh: session.fresh && call === 0 }, async (now) => {
+    const sender = opened(parts, now);
+    const open = await shipSubtrees(deps, sender, {
+      ...{ opened: now, subtrees, fresh: now.fresh, toTheEnd: false },
+      against: parts.content.against(now.base),
+      afterRound: call * ROUNDS_A_CALL,
+    });
+    if (sender.end?.kind === 'failed') throw failure(sender.end);
+    // Whatever says COMMITTED, it is the whole session that is.
+    return sender.end?.kind === 'committed' ? [] : open;
   });
-  if (sender.end?.kind === 'failed') throw failure(sender.end);
-  // Whatever says COMMITTED, it is the whole session that is.
-  const isCommitted = sender.end?.kind === 'committed';
-  return roundResult(isCommitted ? [] : left, { ...deps.tally });
+  return roundResult(left, { ...deps.tally });
 }
 
 const roundResult = (left: readonly OpenSubtree[], figures: Figures): RoundResult => ({
@@ -119,14 +122,16 @@ export async function confirmSession(
   session: OpenedSession,
 ): Promise<{ readonly root: string; readonly figures: Figures }> {
   const deps = depsOf(parts);
-  const sender = opened(parts, session);
-  await saying(deps, sender, session.epoch, (answer) => {
-    if (answer.kind !== 'WITHHELD') return;
-    throw new HoldfastError('MISSING_EXTENTS', `the receiver lacks something in ${answer.subtrees.length} subtrees`, {
-      subtrees: answer.subtrees,
+  await whileOpen(deps, session, async (now) => {
+    const sender = opened(parts, now);
+    await saying(deps, sender, now.epoch, (answer) => {
+      if (answer.kind !== 'WITHHELD') return;
+      throw new HoldfastError('MISSING_EXTENTS', `the receiver lacks something in ${answer.subtrees.length} subtrees`, {
+        subtrees: answer.subtrees,
+      });
     });
+    if (sender.end?.kind === 'failed') throw failure(sender.end);
   });
-  if (sender.end?.kind === 'failed') throw failure(sender.end);
   return { root: parts.content.root, figures: { ...deps.tally } };
 }
 
@@ -142,13 +147,32 @@ export async function runSession(parts: SessionParts): Promise<SessionOutcome> {
   const deps = depsOf(parts);
   const session = await open(deps);
   if ('kind' in session) return outcome(session, deps);
-  const sender = opened(parts, session);
-  await shipSubtrees(deps, sender, {
-    ...{ opened: session, fresh: session.fresh, afterRound: 0, toTheEnd: true },
-    subtrees: Array.from({ length: session.subtrees }, (_, subtree) => subtree),
-    against: parts.content.against(session.base),
+  const end = await whileOpen(deps, session, async (now) => {
+    const sender = opened(parts, now);
+    await shipSubtrees(deps, sender, {
+      ...{ opened: now, fresh: now.fresh, afterRound: 0, toTheEnd: true },
+      subtrees: Array.from({ length: now.subtrees }, (_, subtree) => subtree),
+      against: parts.content.against(now.base),
+    });
+    return sender.end;
   });
-  return outcome(sender.end, deps);
+  return outcome(end, deps);
+}
+
+/**
+ * Does some work of a session, and does it anew when the receiver has lost its notes meanwhile: opened again, by the same attempt, it
+ * is the same session, of which nothing is known.
+ */
+async function whileOpen<T>(deps: ShipDeps, session: OpenedSession, work: (now: OpenedSession) => Promise<T>): Promise<T> {
+  for (let now = session, times = 1; ; times++)
+    try {
+      return await work(now);
+    } catch (error) {
+      if (!isHoldfastError(error, 'SESSION_FORGOTTEN') || times > FORGOTTEN_MAX) throw error;
+      const again = await open(deps);
+      if ('kind' in again) throw again.kind === 'failed' ? failure(again) : error;
+      now = { ...again, fresh: false };
+    }
 }
 
 function outcome(end: SenderEnd | null, { parts, tally }: ShipDeps): SessionOutcome {

@@ -81,7 +81,7 @@ test.each(['lost', 'no database', 'rotten'] as const)(
     const first = await sites.send(second, options);
     // Where what OPEN has agreed is lost with the file the sender is told to open again, which its next attempt does.
     const sent = first.end.kind === 'committed' ? first : await sites.send(second, { owner });
-    if (first.end.kind !== 'committed') expect(first.refusals).toEqual(['RECEIVER_UNREACHABLE']);
+    if (first.end.kind !== 'committed') expect(first.refusals).toEqual(['SESSION_FORGOTTEN']);
     expect({ end: sent.end, refusals: sent.refusals }).toEqual({ end: { kind: 'committed' }, refusals: [] });
     expect(await whatIsWrong(sites, second)).toEqual([]);
   },

@@ -4,7 +4,7 @@
  */
 import { expect } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { storeName, type RepositoryName, type SnapshotId } from '../../../../src/domain/ids.ts';
 import type { HomeOptions } from '../../../../src/engine/catalog/home.ts';
@@ -20,6 +20,8 @@ import { shipCapture } from '../../../systems/capture-volume.ts';
 import { writeExtents, type ImageWrite } from '../../../systems/image.ts';
 import { createInstallation, openHomeIn, environmentOf, type Installation } from '../../../systems/installation.ts';
 import { sendSnapshot, type SenderOptions, type Sent } from './tiny-sender.ts';
+
+export { harm, type Damage } from './harm.ts';
 
 export const EXTENT = 16 * 1024;
 
@@ -119,22 +121,6 @@ const filesOf = (folder: string): string[] =>
     : readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((entry) =>
         entry.isFile() ? [path.join(entry.parentPath, entry.name)] : [],
       );
-
-export type Damage = 'delete' | 'truncate' | 'corrupt';
-
-export function harm(file: string, damage: Damage): void {
-  switch (damage) {
-    case 'delete':
-      return rmSync(file);
-    case 'truncate':
-      return truncateSync(file, Math.floor(statSync(file).size / 2));
-    case 'corrupt': {
-      const bytes = readFileSync(file);
-      for (let at = 64; at < bytes.length; at += 512) bytes[at] = (bytes[at] ?? 0) ^ 0xff;
-      return writeFileSync(file, bytes);
-    }
-  }
-}
 
 /** What is wrong with a snapshot at the receiver, read as a stranger would: cold, every value. */
 export async function whatIsWrong(sites: TwoSites, snapshot: Snapshot): Promise<readonly string[]> {

@@ -1,6 +1,7 @@
 /** All activities of a process that has a home; nodes and controllers serve the same ones. */
 import { createJobActivities } from './jobs.ts';
 import { createLifecycleActivities } from './lifecycle.ts';
+import { createReplicationActivities } from './replication.ts';
 import { createServingActivities } from './serving.ts';
 import { createShippingActivities, type ActivityParts } from './shipping.ts';
 
@@ -9,5 +10,6 @@ export const createActivities = (parts: ActivityParts) => ({
   ...createShippingActivities(parts),
   ...createLifecycleActivities(parts),
   ...createServingActivities(parts),
+  ...createReplicationActivities(parts),
 });
 export type Activities = ReturnType<typeof createActivities>;

@@ -44,6 +44,9 @@ const page = (title: string, status: JobStatus): string =>
     status.totalUnits > 0
       ? `\n| subtrees | read | sent |\n| --- | --- | --- |\n| ${status.doneUnits} of ${status.totalUnits} | ${mib(status.readBytes)} | ${mib(status.sentBytes)} |`
       : '',
+    status.replication
+      ? `\n| named | sent | on the wire | asked again | proven subtrees |\n| --- | --- | --- | --- | --- |\n| ${status.replication.referenced} (${mib(status.replication.logicalBytes)}) | ${status.replication.sent} (${mib(status.replication.uniqueBytes)}) | ${mib(status.replication.wireBytes)} | ${status.replication.askedAgain} | ${status.replication.verified} |`
+      : '',
     status.paused ? `\nPaused by **${status.paused.store}**: ${status.paused.reason}` : '',
     status.snapshot ? `\nSnapshot \`${status.snapshot}\`` : '',
     ...status.uris.map((uri) => `\nServed at \`${uri}\``),

@@ -7,5 +7,6 @@ export { copySnapshot } from './copySnapshot.ts';
 export { deleteSnapshot } from './deleteSnapshot.ts';
 export { detachDisk } from './detachDisk.ts';
 export { hydrateDisk } from './hydrateDisk.ts';
+export { replicateSnapshot } from './replicateSnapshot.ts';
 export { restoreVolume } from './restoreVolume.ts';
 export { verifyStore } from './verifyStore.ts';

@@ -8,6 +8,7 @@
 import { proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import { QUEUE } from '../src/domain/jobs.ts';
+import { ROUND_TRIES_MAX } from '../src/domain/replication.ts';
 
 const PATIENTLY = {
   heartbeatTimeout: '10 seconds',
@@ -26,3 +27,17 @@ export const briefWithin = (taskQueue: string, withinMs: number) =>
 
 /** Work that moves bytes. */
 export const bulk = (taskQueue: string) => proxyActivities<Activities>({ taskQueue, startToCloseTimeout: '12 hours', ...PATIENTLY });
+
+/** What MISSING_EXTENTS ends, though it is retryable: before it is tried again something else has to be sent. */
+const UNTIL_MISSING = { ...PATIENTLY.retry, nonRetryableErrorTypes: ['MISSING_EXTENTS'] };
+
+/** Rounds of a session, whose tries are numbered. */
+export const rounds = (taskQueue: string) =>
+  proxyActivities<Activities>({
+    ...{ taskQueue, startToCloseTimeout: '12 hours', ...PATIENTLY },
+    retry: { ...UNTIL_MISSING, maximumAttempts: ROUND_TRIES_MAX },
+  });
+
+/** The closing confirmation of a session: the receiver may prove all of it once more. */
+export const confirming = (taskQueue: string) =>
+  proxyActivities<Activities>({ taskQueue, startToCloseTimeout: '12 hours', ...PATIENTLY, retry: UNTIL_MISSING });

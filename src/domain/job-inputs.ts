@@ -12,6 +12,7 @@ import {
   storeSchema as store,
   volumeSchema as volume,
 } from './id-schemas.ts';
+import { NAME_PATTERN } from './ids.ts';
 import type { JobKind } from './jobs.ts';
 import { DESTINATIONS_MAX } from './limits.ts';
 
@@ -111,6 +112,21 @@ export const hydrateInput = z.strictObject({
 });
 export type HydrateInput = z.input<typeof hydrateInput>;
 
+export const replicateInput = z.strictObject({
+  volume,
+  /** As the catalog names it. */
+  receiver: z.string().regex(NAME_PATTERN),
+  /** Default: the newest visible one. */
+  snapshot: snapshot.optional(),
+  /** To read from. Default: the store of the volume that has it. */
+  store: store.optional(),
+  /** How the receiver proves that it holds what is named; it may ask for more. */
+  proof: z.enum(['listed', 'sampled', 'all']).optional(),
+  /** Although another sender has the lineage open there: that one ends. */
+  takeOver: z.boolean().optional(),
+});
+export type ReplicateInput = z.input<typeof replicateInput>;
+
 export const captureGroupInput = z.strictObject({
   volumes: z.array(volume).min(2).max(64),
   label: z.string().max(200).optional(),
@@ -135,5 +151,6 @@ export const JOB_SCHEMAS = {
   attachVolume: attachInput,
   detachDisk: detachInput,
   hydrateDisk: hydrateInput,
+  replicateSnapshot: replicateInput,
   captureGroup: captureGroupInput,
 } as const satisfies Record<JobKind, z.ZodType>;

@@ -6,6 +6,7 @@
  */
 import type { ErrorCode } from './errors.ts';
 import type { RepositoryName, SnapshotId, StoreName, VolumeName } from './ids.ts';
+import type { ReplicationFigures } from './replication.ts';
 import type {
   AttachInput,
   CaptureGroupInput,
@@ -15,6 +16,7 @@ import type {
   DeleteInput,
   DetachInput,
   HydrateInput,
+  ReplicateInput,
   RestoreInput,
   VerifyInput,
 } from './job-inputs.ts';
@@ -145,6 +147,19 @@ export interface HydrateResult {
   readonly promoted: boolean;
 }
 
+export interface ReplicateResult {
+  readonly volume: VolumeName;
+  readonly snapshot: SnapshotId;
+  /** The store that it was read from. */
+  readonly store: StoreName;
+  readonly receiver: string;
+  /** Of the snapshot here; at a receiver that does not know the sender's key it has another. */
+  readonly root: string | null;
+  /** What the receiver built on. */
+  readonly base: SnapshotId | null;
+  readonly figures: ReplicationFigures;
+}
+
 export interface CaptureGroupResult {
   /** In the order in which they were named. */
   readonly captures: readonly CaptureResult[];
@@ -163,6 +178,7 @@ export const JOB_IDS = {
   attachVolume: (input: AttachInput): string => `attach.${input.volume}`,
   detachDisk: (input: DetachInput): string => `detach.${input.disk}`,
   hydrateDisk: (input: HydrateInput): string => `hydrate.${input.volume}.${hashOf(`${input.host ?? ''}:${input.target}`)}`,
+  replicateSnapshot: (input: ReplicateInput): string => `replicate.${input.receiver}.${input.volume}`,
   captureGroup: (input: CaptureGroupInput): string => `capture-group.${hashOf([...input.volumes].sort().join(' '))}`,
 } as const;
 export type JobKind = keyof typeof JOB_IDS;
@@ -177,6 +193,7 @@ export interface JobInputs {
   readonly attachVolume: AttachInput;
   readonly detachDisk: DetachInput;
   readonly hydrateDisk: HydrateInput;
+  readonly replicateSnapshot: ReplicateInput;
   readonly captureGroup: CaptureGroupInput;
 }
 
@@ -190,6 +207,7 @@ export interface JobResults {
   readonly attachVolume: AttachResult;
   readonly detachDisk: DetachResult;
   readonly hydrateDisk: HydrateResult;
+  readonly replicateSnapshot: ReplicateResult;
   readonly captureGroup: CaptureGroupResult;
 }
 
@@ -213,6 +231,8 @@ export interface JobStatus {
   readonly snapshot: SnapshotId | null;
   /** Where clients find the disk that the job serves. */
   readonly uris: readonly string[];
+  /** Of a session with a receiver. */
+  readonly replication?: ReplicationFigures | undefined;
 }
 
 /** Heartbeat of bulk activities: progress within the unit under way. */

@@ -14,6 +14,7 @@ import { format, resolveConfig } from 'prettier';
 import type { CaptureResult } from '../../src/domain/jobs.ts';
 import { readStackEnvironment } from '../../src/faces/stack/environment.ts';
 import { stderrProgress } from '../../src/faces/stack/progress.ts';
+import { raiseReceiver } from '../workflows/replication-stage.ts';
 import { raiseStage, until } from '../workflows/stage.ts';
 
 const EXTENT = 64 * 1024;
@@ -36,6 +37,16 @@ const ended = [
   await stage.start('collectGarbage', { repository: 'vol', store: 'a' }),
 ];
 for (const handle of ended) await handle.result();
+// The first commit is withheld, so that a subtree is gone over again.
+let withheld = 0;
+await installation.addStore('there');
+await using receiver = await raiseReceiver(stage, 'there', {
+  answer: (frame) => (frame.kind === 'COMMIT' && withheld++ === 0 ? { kind: 'WITHHELD', subtrees: [0] } : null),
+});
+await receiver.enter('offsite');
+const replicating = await stage.start('replicateSnapshot', { volume: 'vol', receiver: 'offsite' });
+await replicating.result();
+ended.push(replicating);
 // From here on they are disks: a capture freezes its moment and lets it go.
 await using disks = await stage.serveDisks();
 await installation.addVolume('other', ['a'], { sizeBytes: 50 * EXTENT, extentBytes: EXTENT, writes });

@@ -43,6 +43,8 @@ export interface Home extends AsyncDisposable {
   readonly catalog: Catalog;
   readonly environment: Environment;
   readonly variables: Readonly<Record<string, string | undefined>>;
+  /** Folder of what can be had again. */
+  readonly cacheDir: string;
   /** A store of the catalog, open. */
   store(name: StoreName): Promise<OpenedStore>;
   /** A repository of a store, synced, for what needs no table: lists, restores, pins, the source of a copy. */
@@ -170,6 +172,7 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     catalog,
     environment,
     variables,
+    cacheDir: options.cacheDir,
     store,
     reader: async (storeName, name) => (await held(storeName, name, false)).reader(),
     repository: async (storeName, name, create = false) => (await held(storeName, name, create)).whole(),

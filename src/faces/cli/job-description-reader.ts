@@ -45,6 +45,12 @@ const statusSchema = z.object({
     .nullable(),
   /** A job of an older worker serves nothing. */
   uris: z.array(z.string()).default([]),
+  replication: z
+    .object({
+      ...{ logicalBytes: z.number(), uniqueBytes: z.number(), wireBytes: z.number(), referenced: z.number() },
+      ...{ sent: z.number(), askedAgain: z.number(), rounds: z.number(), verified: z.number() },
+    })
+    .optional(),
 });
 
 export function readStatus(answer: unknown): JobStatus | null {

@@ -8,6 +8,7 @@ import type {
   DeleteInput,
   DetachInput,
   HydrateInput,
+  ReplicateInput,
   RestoreInput,
   VerifyInput,
 } from '../../domain/job-inputs.ts';
@@ -35,6 +36,7 @@ const SUMMARIES: { readonly [Kind in JobKind]: (input: JobInputs[Kind]) => strin
   detachDisk: ({ disk }: DetachInput) => `End the serving of ${disk}`,
   hydrateDisk: ({ volume, store, snapshot, target }: HydrateInput) =>
     `Restore ${volume} ${snapshot ?? '(newest)'} from ${store} to ${target} while it is served`,
+  replicateSnapshot: ({ volume, receiver, snapshot }: ReplicateInput) => `Replicate ${volume} ${snapshot ?? '(newest)'} to ${receiver}`,
   captureGroup: ({ volumes }: CaptureGroupInput) => `Capture ${volumes.join(', ')} at one moment`,
 };
 
@@ -51,6 +53,7 @@ interface Named {
   readonly store?: string;
   readonly stores?: readonly string[] | undefined;
   readonly to?: readonly string[];
+  readonly receiver?: string;
 }
 
 /** What the search attributes say of it. */
@@ -58,6 +61,6 @@ export function searchValues<Kind extends JobKind>(
   _kind: Kind,
   input: JobInputs[Kind],
 ): { readonly volume: string | null; readonly store: string | null } {
-  const { volume, volumes, disk, store, stores, to }: Named = input;
-  return { volume: volume ?? volumes?.join(',') ?? disk ?? null, store: store ?? (stores ?? to)?.join(',') ?? null };
+  const { volume, volumes, disk, store, stores, to, receiver }: Named = input;
+  return { volume: volume ?? volumes?.join(',') ?? disk ?? null, store: receiver ?? store ?? (stores ?? to)?.join(',') ?? null };
 }

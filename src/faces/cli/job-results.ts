@@ -14,10 +14,12 @@ import type {
   HydrateResult,
   JobKind,
   JobResults,
+  ReplicateResult,
   RestoreResult,
   StoreOutcome,
   VerifyResult,
 } from '../../domain/jobs.ts';
+import type { ReplicationFigures } from '../../domain/replication.ts';
 import { counted, formatBytes } from './quantities.ts';
 
 export interface ReadableResult {
@@ -39,6 +41,13 @@ function outcomeLine(outcome: StoreOutcome): string {
       return `  ${outcome.store}: failed, ${outcome.failure.code}: ${outcome.failure.message}`;
   }
 }
+
+/** What a session came to: named, sent, on the wire, asked for again, proven. */
+export const figureLines = (figures: ReplicationFigures): readonly string[] => [
+  `${counted(figures.referenced, 'extent')} named (${formatBytes(figures.logicalBytes)}), ${figures.sent} sent (${formatBytes(figures.uniqueBytes)}), ` +
+    `${formatBytes(figures.wireBytes)} on the wire`,
+  `${figures.askedAgain} asked for again, ${counted(figures.verified, 'subtree')} proven by the receiver`,
+];
 
 const exitOf = (outcomes: readonly StoreOutcome[]): number => {
   const failed = outcomes.find((outcome) => outcome.kind === 'failed');
@@ -97,6 +106,13 @@ const READERS: { readonly [Kind in JobKind]: (result: JobResults[Kind]) => Reada
     lines: [
       `${disk} at ${target} has all of ${volume} ${snapshot} itself; ${store} is not needed for it any more`,
       ...(promoted ? [`  captures of ${volume} read it from now on`] : []),
+    ],
+    exitCode: 0,
+  }),
+  replicateSnapshot: ({ volume, snapshot, store, receiver, root, base, figures }: ReplicateResult) => ({
+    lines: [
+      `snapshot ${snapshot} of ${volume} is at ${receiver}, ${base === null ? 'full' : `on ${base}`}, root ${shortRoot(root)}, read from ${store}`,
+      ...figureLines(figures).map((line) => `  ${line}`),
     ],
     exitCode: 0,
   }),

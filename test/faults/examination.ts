@@ -86,7 +86,7 @@ function demandStates(repository: Repository, store: StoreName, expectations: Ex
   for (const id of ledger.snapshots.keys()) if (!held.has(id)) throw new Error(`${store}: ${id} is there, and nobody was told`);
 }
 
-async function demandCounts(repository: Repository, store: StoreName): Promise<void> {
+export async function demandCounts(repository: Repository, store: StoreName): Promise<void> {
   const problems = await audit(repository);
   if (problems.length > 0) throw new Error(`${store}: the audit finds ${JSON.stringify(problems.slice(0, 5))}`);
 }
@@ -101,7 +101,7 @@ function digestOfTable(repository: Repository): string {
 }
 
 /** Lists the whole repository: every object is one that something refers to. Returns how many there are. */
-async function demandNothingLeft(repository: Repository, store: StoreName): Promise<number> {
+export async function demandNothingLeft(repository: Repository, store: StoreName): Promise<number> {
   const ledger = repository.ledger();
   const left: string[] = [];
   const count = new Map<string, number>();
@@ -130,7 +130,7 @@ async function demandNothingLeft(repository: Repository, store: StoreName): Prom
 }
 
 /** Retires the lineage and deletes what is there: a miscount that no earlier check met leaves a row or a pack behind. */
-async function demandEmptied(repository: Repository, store: StoreName): Promise<void> {
+export async function demandEmptied(repository: Repository, store: StoreName): Promise<void> {
   const ledger = await repository.sync();
   for (const lineage of [...ledger.order.keys()]) await repository.append(() => ({ kind: 'RETIRE', lineage }));
   for (const { id, version } of [...repository.ledger().snapshots.values()]) await hideSnapshot(repository, id, version, true);

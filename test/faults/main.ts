@@ -5,8 +5,11 @@
  *
  *     npm run faults -- volumes --minutes 10 [--seed S] [--runs N] [--seconds N] [--trace]
  *
+ *     npm run faults -- replication --seed S --runs M [--seconds N] [--point NAME] [--trace]
+ *
  * Run i plays the script of seed S + i. A failing run prints the one command that repeats it. `--temporal` plays the scenes with
- * the real server and worker processes instead, M times over. `--points` lists the names. `volumes`: served volumes, see volumes/campaign.ts.
+ * the real server and worker processes instead, M times over. `--points` lists the names. `volumes`: served volumes, see volumes/campaign.ts;
+ * `replication`: senders and a receiver, see replication/run.ts, with points of its own.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,6 +21,8 @@ import { runCampaign, tableOf } from './campaign.ts';
 import { raiseCast } from './cast.ts';
 import { POINTS } from './points.ts';
 import { SCENES } from './scenes.ts';
+import { replicationTable, runReplicationCampaign } from './replication/campaign.ts';
+import { RECEIVER_POINTS, SENDER_POINTS } from './replication/points.ts';
 import { runVolumesCampaign } from './volumes/campaign.ts';
 
 const RUNS_DEFAULT = 20;
@@ -38,7 +43,8 @@ const { values, positionals } = parseArgs({
 });
 
 if (values.points) {
-  for (const { name } of POINTS) process.stdout.write(`${name}\n`);
+  const names = positionals[0] === 'replication' ? [...SENDER_POINTS, ...RECEIVER_POINTS] : POINTS.map(({ name }) => name);
+  for (const name of names) process.stdout.write(`${name}\n`);
   process.exit(0);
 }
 const runs = Number(values.runs ?? RUNS_DEFAULT);
@@ -54,6 +60,18 @@ if (positionals[0] === 'volumes') {
     trace: values.trace ? say : () => undefined,
   });
   process.exit(passed ? 0 : 1);
+}
+if (positionals[0] === 'replication') {
+  // Whoever ends it takes what it has started along.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+  const say = (line: string): void => void process.stderr.write(`${line}\n`);
+  const report = await runReplicationCampaign({
+    ...{ seed: Number(values.seed), runs, say, trace: values.trace ? say : () => undefined },
+    ...(values.seconds === undefined ? {} : { seconds: Number(values.seconds) }),
+    ...(values.point === undefined ? {} : { point: values.point }),
+  });
+  process.stdout.write(replicationTable(report));
+  process.exit(report.failed.length > 0 ? 1 : 0);
 }
 const folder = mkdtempSync(path.join(tmpdir(), 'hf-faults-campaign-'));
 const finder = { environment: readStackEnvironment(), progress: stderrProgress };

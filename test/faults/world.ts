@@ -43,6 +43,10 @@ const isDead = (pid: number): boolean => {
   }
 };
 
+/** Of the store in a folder: files on their way in that nobody brings any more. */
+export const bodiesOfTheDeadIn = (root: string): readonly string[] =>
+  readdirSync(path.join(root, TEMP_FOLDER)).filter((body) => isDead(Number(body.split('.')[1])));
+
 const CHEAP = { random: randomBytes, scryptN: 2 };
 const AWAY_MS = 300;
 
@@ -96,10 +100,7 @@ export async function makeWorld(script: Script, server: FaultServer | null): Pro
     variables,
     openHome,
     prepare: ({ sizeBytes, writes }) => writeExtents(image, sizeBytes, script.extentBytes, writes),
-    bodiesOfTheDead: (store) =>
-      existsSync(folderOf(store))
-        ? readdirSync(path.join(folderOf(store), TEMP_FOLDER)).filter((body) => isDead(Number(body.split('.')[1])))
-        : [],
+    bodiesOfTheDead: (store) => (existsSync(folderOf(store)) ? bodiesOfTheDeadIn(folderOf(store)) : []),
     // Two operators may come to their strikes at once: the second one is struck by the first.
     strike: () => (striking ??= strike().finally(() => (striking = null))),
     [Symbol.asyncDispose]: async () => {

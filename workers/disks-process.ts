@@ -26,8 +26,9 @@ export async function runDisksProcess(variables: Variables): Promise<void> {
   const registry = createMetricsRegistry({ role: 'disks' });
   const metrics = createDiskMetrics(registry);
   await using stack = new AsyncDisposableStack();
+  const storeMetrics = createStoreMetrics(registry);
   const parts = lazily(async () => {
-    const home = stack.use(await openProcessHome(configuration, variables, log, createStoreMetrics(registry)));
+    const home = stack.use(await openProcessHome(configuration, variables, log, storeMetrics));
     const threads = stack.use(new Threads(configuration.threads === null ? {} : { count: configuration.threads }));
     return { home, threads };
   });

@@ -70,6 +70,7 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
   /** Attaching and detaching, one after another. */
   #changes: Promise<unknown> = Promise.resolve();
+  #stopping = false;
 
   private constructor(options: DiskServerOptions) {
     this.#options = options;
@@ -171,14 +172,23 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
 
   /** A clean stop: clients are told, what is tracked is exact. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping = true;
     for (const { server } of this.#servers.splice(0)) await server.close();
-    await this.#exclusively(async () => {
+    await this.#inTurn(async () => {
       for (const disk of this.#disks.values()) await this.#close(disk);
     });
     await this.#stack.disposeAsync();
   }
 
+  /** What waited while the server was told to stop is not begun: nobody would end it. */
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    return this.#inTurn(async () => {
+      if (this.#stopping) throw new HoldfastError('DISKS_NOT_SERVED', 'the disk server is stopping');
+      return work();
+    });
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const run = this.#changes.then(work);
     this.#changes = run.catch(() => undefined);
     return run;

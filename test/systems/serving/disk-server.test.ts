@@ -114,6 +114,19 @@ describe('a disk server', () => {
     expect(await host.disks.servedFrom(gone.path)).toBeNull();
   });
 
+  test('that is stopping serves nothing new: what waits for its turn is refused, and can be asked again', async () => {
+    const stopping = await start();
+    const answers = ['a', 'b', 'c'].map((name) => stopping.attach(recordOf(name)).catch((error: unknown) => error));
+    await stop();
+    const late = await stopping.attach(recordOf('d')).catch((error: unknown) => error);
+    for (const answer of [...(await Promise.all(answers)).slice(1), late])
+      expect(answer).toMatchObject({ code: 'DISKS_NOT_SERVED', retryable: true });
+    expect(stopping.disks).toEqual([]);
+    // What was refused has left no record; what was begun is served again.
+    const begun = (await start()).disks;
+    expect(begun.filter((name) => name !== 'a')).toEqual([]);
+  });
+
   test('is one to a folder', async () => {
     const first = await start();
     await expect(start()).rejects.toMatchObject({ code: 'DISK_EXISTS' });

@@ -1,8 +1,9 @@
 /** Activities of sessions with a receiver, from the sender's side (system B): parse, call the system, translate errors. */
 import { activityInfo, Context } from '@temporalio/activity';
-import type { SnapshotId } from '../src/domain/ids.ts';
+import type { SnapshotId, VolumeName } from '../src/domain/ids.ts';
 import { parseInput, replicateInput, type ReplicateInput } from '../src/domain/job-inputs.ts';
 import type { ReplicationFigures } from '../src/domain/replication.ts';
+import { policiesOf, type ReplicationPolicy } from '../src/engine/catalog/replication-policies.ts';
 import {
   closeReplication,
   confirmReplication,
@@ -20,7 +21,7 @@ import { startCount } from './pulse.ts';
 import type { ActivityParts } from './shipping.ts';
 
 /** What these activities take and give, for the workflow that calls them. */
-export type { OpenedReplication, OpenSessionOf, ReplicationPlan, RoundOutcome };
+export type { OpenedReplication, OpenSessionOf, ReplicationPlan, ReplicationPolicy, RoundOutcome };
 
 export const createReplicationActivities = ({ home, threads }: Pick<ActivityParts, 'home' | 'threads'>) => {
   const callNow = (): SenderCall => {
@@ -33,6 +34,11 @@ export const createReplicationActivities = ({ home, threads }: Pick<ActivityPart
   return translated({
     planReplication: (input: ReplicateInput): Promise<ReplicationPlan> =>
       planReplication(home, parseInput(replicateInput, 'replicateSnapshot', input)),
+
+    /** What a volume is replicated to by itself. */
+    async replicationPolicies(volume: VolumeName): Promise<readonly ReplicationPolicy[]> {
+      return policiesOf(await home.catalog.sync(), volume);
+    },
 
     /** `after`: attempts before this opening; a try of it that comes again is one more. */
     openReplication: (plan: ReplicationPlan, after: number): Promise<OpenedReplication> =>

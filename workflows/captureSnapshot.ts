@@ -2,17 +2,18 @@
  * Captures a volume into its stores: one read, many destinations, a commit per store (systems A and C).
  *
  * Started again under its id it joins the run that is there; started with a snapshot id that an earlier run began, it goes
- * on where that run stopped. After the commits whatever waited for them is reclaimed. A capture that ends because of its source
+ * on where that run stopped. After the commits whatever waited for them is reclaimed, and the volume's receivers are told. A capture that ends because of its source
  * closes its claims at once: they would hold the base and what was sent until the next one.
  */
 import { ApplicationFailure } from '@temporalio/common';
-import { CancellationScope, isCancellation, log } from '@temporalio/workflow';
+import { CancellationScope, isCancellation, log, patched } from '@temporalio/workflow';
 import { newSnapshotId, type SnapshotId, type StoreName } from '../src/domain/ids.ts';
 import type { CaptureInput } from '../src/domain/job-inputs.ts';
 import { hostQueue, QUEUE, type CaptureResult } from '../src/domain/jobs.ts';
 import type { OpenedCapture } from '../activities/shipping.ts';
 import { failureOf, openBook, runJob, type Book } from './book.ts';
 import { takeOrders, type Orders } from './orders.ts';
+import { replicateAfterCapture } from './policies.ts';
 import { brief, briefWithin, bulk, short } from './queues.ts';
 import { committedRoot, DETACH_AFTER_MS, reclaimReleased, shipToAll } from './shipping.ts';
 
@@ -42,6 +43,8 @@ const SOURCE_FAULTS: ReadonlySet<string> = new Set([
 /** For a store that is down a job that has failed does not wait; its claim ends with the next capture. */
 const ABANDON_WITHIN_MS = 60_000;
 const RELEASE_WITHIN_MS = 60_000;
+/** Captures that were begun before there were policies do not ask for them. */
+const REPLICATES = 'replicate-after-capture';
 
 async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book, orders: Orders): Promise<CaptureResult> {
   const plan = await short.planCapture(input, snapshot);
@@ -119,6 +122,7 @@ async function capture(input: CaptureInput, snapshot: SnapshotId, book: Book, or
   const root = committedRoot(stores);
   book.update({ phase: 'reclaiming what waited for this snapshot' });
   const reclaimed = await reclaimReleased(plan.repository, stores);
+  if (patched(REPLICATES)) await replicateAfterCapture(plan.volume);
   return {
     volume: plan.volume,
     snapshot,

@@ -9,4 +9,5 @@ export { detachDisk } from './detachDisk.ts';
 export { hydrateDisk } from './hydrateDisk.ts';
 export { replicateSnapshot } from './replicateSnapshot.ts';
 export { restoreVolume } from './restoreVolume.ts';
+export { runPolicy } from './runPolicy.ts';
 export { verifyStore } from './verifyStore.ts';

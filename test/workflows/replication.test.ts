@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { ApplicationFailure } from '@temporalio/common';
 import type { ReplicateInput } from '../../src/domain/job-inputs.ts';
 import { volumeName } from '../../src/domain/ids.ts';
 import { QUEUE, type ReplicateResult } from '../../src/domain/jobs.ts';
@@ -21,6 +22,7 @@ describeTemporal('replicateSnapshot', () => {
   let there: StagedReceiver;
   /** What happens before a round is begun. */
   let beforeRound: (number: number) => Promise<void> = async () => undefined;
+  let afterRound: () => Promise<void> = async () => undefined;
   /** COMMITs that the receiver withholds, from now on. */
   let withhold = 0;
   /** Its store says that it has put packs, and has not. */
@@ -30,7 +32,9 @@ describeTemporal('replicateSnapshot', () => {
       ...activities,
       async replicateRound(plan, opened, subtrees, first) {
         await beforeRound(first);
-        return activities.replicateRound(plan, opened, subtrees, first);
+        const outcome = await activities.replicateRound(plan, opened, subtrees, first);
+        await afterRound();
+        return outcome;
       },
     }));
     for (const store of ['here', 'second', 'there']) await stage.installation.addStore(store);
@@ -172,5 +176,67 @@ describeTemporal('replicateSnapshot', () => {
     await expectThere('paused', (await handle.result()) as ReplicateResult);
     expect((await statusOf(handle)).replication).toMatchObject({ verified: 1 });
     beforeRound = async () => undefined;
+  });
+
+  test('a round whose answer is lost with its worker is tried again, and asks what there is', async () => {
+    await captured('retried', extents(0, 30, 11));
+    let tries = 0;
+    afterRound = async () => {
+      if (tries++ === 0) throw ApplicationFailure.retryable('the worker is gone', 'STORE_UNREACHABLE');
+    };
+    const result = await stage.run('replicateSnapshot', { volume: 'retried', receiver: 'offsite' });
+    afterRound = async () => undefined;
+    expect(tries).toBe(2);
+    // What the first try has sent is there.
+    expect(result.figures).toMatchObject({ sent: 0, verified: 1 });
+    await expectThere('retried', result);
+  });
+
+  test('a policy replicates what is captured, and a capture in the middle of a session is not forgotten', async () => {
+    const { home } = stage.installation;
+    await captured('policed', extents(0, 10, 12));
+    const policy = { volume: volumeName('policed'), receiver: 'offsite', from: null, everyMs: null, window: null };
+    await home.catalog.append(() => ({ kind: 'REPLICATE_SET', policy: { ...policy, afterCapture: true } }));
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    beforeRound = () => held;
+    await captured('policed', extents(3, 2, 13));
+    const handle = stage.client.workflow.getHandle('replicate.offsite.policed');
+    await until(handle, ({ phase }) => phase === 'replicating');
+    const newest = await captured('policed', extents(5, 2, 14));
+    beforeRound = async () => undefined;
+    release();
+    const result = (await handle.result()) as ReplicateResult;
+    expect(result.snapshot).toBe(newest);
+    await expectThere('policed', result);
+    expect((await home.catalog.sync()).replicated.get('offsite/policed')).toMatchObject({ snapshot: newest });
+    // Both are there: the one in the middle has gone over as well.
+    expect((await there.repository('policed')).ledger().snapshots.size).toBe(2);
+  });
+
+  test('one by the clock starts the same job, and none once it was removed', async () => {
+    const { home } = stage.installation;
+    const newest = await captured('timed', extents(0, 5, 15));
+    const run = (): Promise<string> =>
+      stage.client.workflow.execute('runPolicy', {
+        ...{ workflowId: 'due-now', taskQueue: QUEUE, args: [{ volume: 'timed', receiver: 'offsite' }] },
+      });
+    expect(await run()).toBe('removed');
+    const policy = { volume: volumeName('timed'), receiver: 'offsite', from: null, everyMs: 60_000, window: null };
+    await home.catalog.append(() => ({ kind: 'REPLICATE_SET', policy: { ...policy, afterCapture: false } }));
+    expect(await run()).toBe('started');
+    expect(await stage.client.workflow.getHandle('replicate.offsite.timed').result()).toMatchObject({ snapshot: newest });
+  });
+
+  test('extents that the sender seals are nothing that the receiver can read, and unchanged ones keep their names', async () => {
+    await there.enter('sealed', { seal: { by: 'sender', passphrase: 'env:HOLDFAST_PASSPHRASE' } });
+    await captured('secret', extents(0, 12, 16));
+    const full = await stage.run('replicateSnapshot', { volume: 'secret', receiver: 'sealed' });
+    expect(full.figures.sent).toBe(12);
+    const found = newestVisible(await there.repository('secret'), volumeName(`${PREFIX}secret`));
+    expect(found.extentBytes).toBe(2 * EXTENT);
+    expect(found.root).not.toBe(full.root);
+    await captured('secret', extents(2, 1, 17));
+    expect((await stage.run('replicateSnapshot', { volume: 'secret', receiver: 'sealed' })).figures.sent).toBe(1);
   });
 });

@@ -1,5 +1,5 @@
 /**
- * The catalog: what stores, volumes, receivers and tokens there are, and which jobs were begun and how they ended. A log in the home
+ * The catalog: what stores, volumes, receivers, policies and tokens there are, and which jobs were begun and how they ended. A log in the home
  * store, folded in memory.
  *
  * The product needs no database: this log, and those of the repositories, are all that must survive. Temporal can be wiped;
@@ -25,6 +25,14 @@ import { tokenRecord, type TokenRecord } from '../replication/tokens.ts';
 import { logName } from '../repository/object-names.ts';
 import type { Environment } from '../repository/environment.ts';
 import { receiverName, receiverNotFound, receiverRecord, type ReceiverRecord } from './receivers.ts';
+import {
+  policyKey,
+  policyNotFound,
+  replicated,
+  replicationPolicy,
+  type Replicated,
+  type ReplicationPolicy,
+} from './replication-policies.ts';
 
 const CODEC = /^(raw|zstd-(?:[1-9]|1[0-9]))$/;
 
@@ -69,6 +77,10 @@ const entrySchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('RECEIVER_ADD'), receiver: receiverRecord }),
   z.strictObject({ kind: z.literal('RECEIVER_SET'), receiver: receiverRecord }),
   z.strictObject({ kind: z.literal('RECEIVER_REMOVE'), name: receiverName }),
+  z.strictObject({ kind: z.literal('REPLICATE_SET'), policy: replicationPolicy }),
+  z.strictObject({ kind: z.literal('REPLICATE_REMOVE'), receiver: receiverName, volume: volumeName }),
+  /** A receiver has confirmed a snapshot. */
+  z.strictObject({ kind: z.literal('REPLICATED'), ...replicated.shape }),
   /** What a receiver of this installation lets a sender do; its secret is not here. */
   z.strictObject({ kind: z.literal('TOKEN_ADD'), token: tokenRecord }),
   z.strictObject({ kind: z.literal('TOKEN_REMOVE'), id: tokenRecord.shape.id }),
@@ -100,6 +112,10 @@ export interface CatalogState {
   readonly repositories: ReadonlyMap<string, string>;
   /** Where snapshots can be replicated to, by name. */
   readonly receivers: ReadonlyMap<string, ReceiverRecord>;
+  /** What is replicated by itself, by `<receiver>/<volume>`. */
+  readonly policies: ReadonlyMap<string, ReplicationPolicy>;
+  /** The newest snapshot that each receiver has of each volume, by the same. */
+  readonly replicated: ReadonlyMap<string, Replicated>;
   /** Who may replicate to here, by the token's id. */
   readonly tokens: ReadonlyMap<string, TokenRecord>;
   readonly jobs: ReadonlyMap<string, JobRecord>;
@@ -113,6 +129,8 @@ const EMPTY: CatalogState = {
   volumes: new Map(),
   repositories: new Map(),
   receivers: new Map(),
+  policies: new Map(),
+  replicated: new Map(),
   tokens: new Map(),
   jobs: new Map(),
 };
@@ -166,8 +184,23 @@ function refusal(state: CatalogState, entry: CatalogEntry): HoldfastError | null
     case 'RECEIVER_SET':
     case 'RECEIVER_REMOVE': {
       const receiver = entry.kind === 'RECEIVER_SET' ? entry.receiver.name : entry.name;
-      return state.receivers.has(receiver) ? null : receiverNotFound(receiver);
+      if (!state.receivers.has(receiver)) return receiverNotFound(receiver);
+      const policy = [...state.policies.values()].find((one) => one.receiver === receiver);
+      return entry.kind === 'RECEIVER_REMOVE' && policy
+        ? new HoldfastError('RECEIVER_EXISTS', `volume ${policy.volume} is still replicated to ${receiver}`, {
+            receiver,
+            volume: policy.volume,
+          })
+        : null;
     }
+    case 'REPLICATE_SET': {
+      const { receiver, volume, from } = entry.policy;
+      if (!state.receivers.has(receiver)) return receiverNotFound(receiver);
+      if (!state.volumes.has(volume)) return new HoldfastError('VOLUME_NOT_FOUND', `no volume ${volume}`, { volume });
+      return from === null || state.stores.has(from) ? null : new HoldfastError('STORE_NOT_FOUND', `no store ${from}`, { store: from });
+    }
+    case 'REPLICATE_REMOVE':
+      return state.policies.has(policyKey(entry)) ? null : policyNotFound(entry.receiver, entry.volume);
     case 'TOKEN_ADD':
       if (state.tokens.has(entry.token.id)) return new HoldfastError('RECORD_REFUSED', `token ${entry.token.id} is in the catalog`);
       return state.stores.has(entry.token.store)
@@ -204,7 +237,22 @@ function apply(state: CatalogState, entry: CatalogEntry, timeMs: number): Catalo
     case 'RECEIVER_SET':
       return { ...state, receivers: new Map(state.receivers).set(entry.receiver.name, entry.receiver) };
     case 'RECEIVER_REMOVE':
-      return { ...state, receivers: without(state.receivers, entry.name) };
+      return {
+        ...state,
+        receivers: without(state.receivers, entry.name),
+        replicated: new Map([...state.replicated].filter(([, { receiver }]) => receiver !== entry.name)),
+      };
+    case 'REPLICATE_SET':
+      return { ...state, policies: new Map(state.policies).set(policyKey(entry.policy), entry.policy) };
+    case 'REPLICATE_REMOVE':
+      return { ...state, policies: without(state.policies, policyKey(entry)) };
+    case 'REPLICATED': {
+      const { kind: _, ...reached } = entry;
+      const before = state.replicated.get(policyKey(reached));
+      // An older snapshot that was sent after a newer one says nothing of how far it is.
+      if (before !== undefined && before.takenMs > reached.takenMs) return state;
+      return { ...state, replicated: new Map(state.replicated).set(policyKey(reached), reached) };
+    }
     case 'TOKEN_ADD':
       return { ...state, tokens: new Map(state.tokens).set(entry.token.id, entry.token) };
     case 'TOKEN_REMOVE':
@@ -330,5 +378,7 @@ export const printableCatalog = (state: CatalogState) => ({
   volumes: [...state.volumes.values()],
   repositories: [...state.repositories],
   receivers: [...state.receivers.values()],
+  policies: [...state.policies.values()],
+  replicated: [...state.replicated.values()],
   tokens: [...state.tokens.values()],
 });

@@ -15,6 +15,7 @@ import { PIN_MS_DEFAULT } from '../../domain/limits.ts';
 import type { ReplicationFigures } from '../../domain/replication.ts';
 import type { Home } from '../../engine/catalog/home.ts';
 import { findReceiver } from '../../engine/catalog/receivers.ts';
+import { policyKey, rateAt } from '../../engine/catalog/replication-policies.ts';
 import type { Figures } from '../../engine/replication/sending/figures.ts';
 import { abandonSession, confirmSession, openSession, runRound } from '../../engine/replication/sending/session.ts';
 import {
@@ -71,10 +72,11 @@ const figuresOf = (figures: Figures, verified = 0): ReplicationFigures => {
 export async function openReplication(home: Home, plan: ReplicationPlan, attempt: number, call: SenderCall): Promise<OpenedReplication> {
   const source = await home.reader(plan.store, plan.repository);
   const pin = replicationPin(call.run);
-  const { lineage, root, sizeBytes, id } = pinnedBy(source, pin) ?? findSnapshot(source, plan.volume, plan.snapshot);
+  const { lineage, root, sizeBytes, takenMs, id } = pinnedBy(source, pin) ?? findSnapshot(source, plan.volume, plan.snapshot);
   await pinSnapshot(source, pin, id, home.environment.nowMs() + PIN_MS_DEFAULT, `replicated to ${plan.receiver}`);
   const opened = await withSession(home, plan, attempt, call, openSession);
   const session = opened.kind === 'opened' ? opened.session : null;
+  if (session === null) await noteReplicated(home, plan, takenMs);
   return { lineage, root, sizeBytes, session, attempt, figures: figuresOf(opened.figures) };
 }
 
@@ -113,7 +115,11 @@ export async function confirmReplication(
   { session, attempt }: OpenSessionOf,
   call: SenderCall,
 ): Promise<ReplicationFigures> {
-  const { figures } = await withSession(home, plan, attempt, call, (parts) => confirmSession(parts, session));
+  const { figures, takenMs } = await withSession(home, plan, attempt, call, async (parts) => ({
+    ...(await confirmSession(parts, session)),
+    takenMs: parts.takenMs,
+  }));
+  await noteReplicated(home, plan, takenMs);
   return figuresOf(figures);
 }
 
@@ -138,6 +144,15 @@ export async function closeReplication(
   return liftPin(await home.reader(plan.store, plan.repository), replicationPin(call.run));
 }
 
+/** Notes how far the receiver is. */
+async function noteReplicated(home: Home, { volume, receiver, snapshot }: ReplicationPlan, takenMs: number): Promise<void> {
+  await home.catalog.append(({ replicated }) =>
+    replicated.get(policyKey({ receiver, volume }))?.snapshot === snapshot
+      ? null
+      : { kind: 'REPLICATED', volume, receiver, snapshot, takenMs },
+  );
+}
+
 /** Wires what a call needs and closes it again. */
 async function withSession<T>(
   home: Home,
@@ -146,13 +161,15 @@ async function withSession<T>(
   { threads, run, signal, onProgress }: SenderCall,
   use: (parts: SessionParts) => Promise<T>,
 ): Promise<T> {
-  const record = findReceiver(await home.catalog.sync(), plan.receiver);
+  const state = await home.catalog.sync();
+  const record = findReceiver(state, plan.receiver);
+  const window = state.policies.get(policyKey(plan))?.window ?? null;
   const source = await home.reader(plan.store, plan.repository);
   const of = findSnapshot(source, plan.volume, plan.snapshot, true);
   const owner = ownerOf(source, of.lineage);
   const keepPin = createPinKeeper(source, replicationPin(run));
   keepPin();
-  await using link = await openSenderLink(record, home.variables, () => record.bytesPerSecondMax);
+  await using link = await openSenderLink(record, home.variables, () => rateAt(record.bytesPerSecondMax, window, home.environment.nowMs()));
   using sealing = await openSealing(record, home.variables, home.cacheDir);
   const session: PlainSession = {
     ...{ source, store: plan.store, of, threads, owner, attempt, proof: plan.proof, signal, patienceMs: PATIENCE_MS },

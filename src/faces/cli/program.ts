@@ -10,6 +10,7 @@ import type { Variables } from '../../ground/configuration/configuration.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
 import { addInstallationCommands } from './commands/installation.ts';
 import { addJobCommands } from './commands/job.ts';
+import { addReceiverCommands } from './commands/receiver.ts';
 import { addReconcileCommand } from './commands/reconcile.ts';
 import { addRescueCommands } from './commands/rescue.ts';
 import { addSnapshotCommands } from './commands/snapshot.ts';
@@ -59,6 +60,7 @@ export function createProgram(session: Session, version: string): Command {
   addVolumeCommands(program, session);
   addSnapshotCommands(program, session);
   addTransferCommands(program, session);
+  addReceiverCommands(program, session);
   addJobCommands(program, session);
   addRescueCommands(program, session);
   addReconcileCommand(program, session);

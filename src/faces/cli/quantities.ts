@@ -47,6 +47,35 @@ export const parseBytes =
     return bytes;
   };
 
+const MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** "30d", "12h", "90m", "45s" -> ms. */
+export const parseDuration =
+  (field: string) =>
+  (text: string): number => {
+    const match = /^(\d{1,9})([smhd])$/.exec(text.trim());
+    const ms = Number(match?.[1]) * (MS[match?.[2] ?? ''] ?? NaN);
+    if (!Number.isSafeInteger(ms))
+      throw new HoldfastError('ARGUMENT_INVALID', `${field} ${JSON.stringify(text.slice(0, 40))} is no duration`, {
+        field,
+        expected: 'a number with s, m, h or d, as in 30d',
+      });
+    return ms;
+  };
+
+/** A day (its beginning, UTC) or a moment of ISO 8601 -> ms since 1970. */
+export const parseMoment =
+  (field: string) =>
+  (text: string): number => {
+    const ms = /^\d{4}-\d{2}-\d{2}(T[\d:.]+(Z|[+-]\d{2}:\d{2}))?$/.test(text) ? Date.parse(text) : NaN;
+    if (Number.isNaN(ms))
+      throw new HoldfastError('ARGUMENT_INVALID', `${field} ${JSON.stringify(text.slice(0, 40))} is no moment`, {
+        field,
+        expected: 'a day as 2027-01-31, or a moment as 2027-01-31T18:00:00Z',
+      });
+    return ms;
+  };
+
 export const parseInteger =
   (field: string) =>
   (text: string): number => {

@@ -4,10 +4,10 @@ import { once } from 'node:events';
 import type { Variables } from '../../ground/configuration/configuration.ts';
 import type { Session } from './session.ts';
 import { workerVariables } from './standing-configuration.ts';
-import { workerArguments, type WorkerRole } from './worker-entry.ts';
+import { workerArguments, type ProcessRole } from './worker-entry.ts';
 
 /** `chosen`: variables that the command's options stand for; undefined ones change nothing. */
-export async function runWorker(session: Session, role: WorkerRole, chosen: Variables): Promise<void> {
+export async function runWorker(session: Session, role: ProcessRole, chosen: Variables): Promise<void> {
   const given = Object.fromEntries(Object.entries(chosen).filter(([, value]) => value !== undefined));
   const env = { ...workerVariables(await session.configuration(), session.variables), ...given };
   const child = spawn(process.execPath, workerArguments(role), { stdio: 'inherit', env });

@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 /** `disks` needs no Temporal: it is the data path of the disks that this machine serves. */
 export const WORKER_ROLES = ['controller', 'disks', 'node'] as const;
 export type WorkerRole = (typeof WORKER_ROLES)[number];
+/** A receiver is for those who want to be replicated to: `holdfast up` starts none. */
+export type ProcessRole = WorkerRole | 'receiver';
 
 /**
  * For V8. A small nursery costs a worker nothing that shows and saves it up to 100 MiB; a heap that may grow by a third before
@@ -13,7 +15,7 @@ export type WorkerRole = (typeof WORKER_ROLES)[number];
 export const WORKER_FLAGS: readonly string[] = ['--max-semi-space-size=4', '--heap-growing-percent=30'];
 
 /** Arguments of `process.execPath`. */
-export const workerArguments = (role: WorkerRole): readonly string[] => [
+export const workerArguments = (role: ProcessRole): readonly string[] => [
   '--disable-warning=ExperimentalWarning',
   ...WORKER_FLAGS,
   fileURLToPath(new URL(`../../../workers/${role}${path.extname(import.meta.url)}`, import.meta.url)),

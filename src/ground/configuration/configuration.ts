@@ -32,6 +32,11 @@ const fileSchema = z.strictObject({
     .strictObject({ listen: z.string().min(1), certificates: z.string().min(1) })
     .partial()
     .optional(),
+  /** Where the receiver listens, the folder of its certificates, and whether clients have to show one. */
+  receiver: z
+    .strictObject({ listen: z.string().min(1), certificates: z.string().min(1), clients: z.enum(['optional', 'required']) })
+    .partial()
+    .optional(),
 });
 
 export interface Configuration {
@@ -46,6 +51,7 @@ export interface Configuration {
   readonly metrics: { readonly host: string; readonly port: number };
   readonly threads: number | null;
   readonly disks: { readonly listen: string | null; readonly certificates: string | null };
+  readonly receiver: { readonly listen: string; readonly certificates: string | null; readonly clients: 'optional' | 'required' };
 }
 
 export type Variables = Readonly<Record<string, string | undefined>>;
@@ -82,6 +88,20 @@ function portOf(text: string | undefined, fallback: number): number {
   return port;
 }
 
+/** Where a receiver listens when nobody says: for senders of this machine, or behind a proxy of it. */
+const RECEIVER_LISTEN_DEFAULT = '127.0.0.1:9470';
+
+/** Certificates of clients can be wanted only where TLS is. */
+function receiverOf(variables: Variables, file: z.infer<typeof fileSchema>['receiver']): Configuration['receiver'] {
+  const certificates = variables['HOLDFAST_RECEIVER_CERTIFICATES'] ?? file?.certificates ?? null;
+  const clients = variables['HOLDFAST_RECEIVER_CLIENTS'] ?? file?.clients ?? 'optional';
+  if (clients !== 'optional' && clients !== 'required')
+    throw invalid('HOLDFAST_RECEIVER_CLIENTS', 'certificates of clients are optional or required');
+  if (clients === 'required' && certificates === null)
+    throw invalid('HOLDFAST_RECEIVER_CERTIFICATES', 'clients can show certificates only to a receiver that has its own');
+  return { listen: variables['HOLDFAST_RECEIVER_LISTEN'] ?? file?.listen ?? RECEIVER_LISTEN_DEFAULT, certificates, clients };
+}
+
 /** Where Temporal listens when nobody says. */
 const TEMPORAL_ADDRESS_DEFAULT = '127.0.0.1:7233';
 
@@ -113,5 +133,6 @@ export function readConfiguration(variables: Variables, temporalAddressDefault =
       listen: variables['HOLDFAST_DISKS_LISTEN'] ?? file.disks?.listen ?? null,
       certificates: variables['HOLDFAST_DISKS_CERTIFICATES'] ?? file.disks?.certificates ?? null,
     },
+    receiver: receiverOf(variables, file.receiver),
   };
 }

@@ -1,0 +1,57 @@
+/** A receiver as a process of its own, over real sockets, that can be killed and started again at the same port. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { workerArguments } from '../../../src/faces/cli/worker-entry.ts';
+import type { Variables } from '../../../src/ground/configuration/configuration.ts';
+
+const READY = 'the receiver is serving';
+const READY_WITHIN_MS = 60_000;
+
+export interface ReceiverProcess {
+  readonly log: () => string;
+  readonly exit: Promise<readonly [number | null, NodeJS.Signals | null]>;
+  end(signal: 'SIGTERM' | 'SIGKILL'): Promise<readonly [number | null, NodeJS.Signals | null]>;
+}
+
+/** Not waited for until it serves: it may refuse to. */
+export function spawnReceiver(variables: Variables): ReceiverProcess & { readonly ready: Promise<void> } {
+  const child = spawn(process.execPath, [...workerArguments('receiver')], { env: variables, stdio: ['ignore', 'ignore', 'pipe'] });
+  const kill = (): void => void child.kill('SIGKILL');
+  process.once('exit', kill);
+  let log = '';
+  const exit = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
+  void exit.then(() => process.off('exit', kill));
+  const ready = new Promise<void>((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error(`no receiver within ${READY_WITHIN_MS} ms: ${log}`)), READY_WITHIN_MS);
+    child.stderr.on('data', (text: Buffer) => {
+      log += text.toString();
+      if (!log.includes(READY)) return;
+      clearTimeout(late);
+      resolve();
+    });
+    void exit.then(([status]) => {
+      clearTimeout(late);
+      reject(new Error(`the receiver ended with ${status}: ${log}`));
+    });
+  });
+  ready.catch(() => undefined);
+  return {
+    ready,
+    exit,
+    log: () => log,
+    end(signal) {
+      child.kill(signal);
+      return exit;
+    },
+  };
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

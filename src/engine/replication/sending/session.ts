@@ -24,7 +24,8 @@ import { hearCommitted, hearRefused } from './answers.ts';
 import { sayExchange, type Said } from './exchange.ts';
 import { newTally, type Figures } from './figures.ts';
 import { createPatience, type Pace } from './patience.ts';
-import { patienceMsOf, shipSubtrees, type OpenSubtree, type ShipDeps } from './shipping.ts';
+import { shipSubtrees } from './shipping.ts';
+import { patienceMsOf, type OpenSubtree, type ShipDeps } from './shipping-state.ts';
 import type { OpenedSession, SessionParts } from './session-parts.ts';
 
 /** Other owners' claims in a row that a sender which takes over is told of. */

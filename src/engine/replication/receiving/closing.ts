@@ -4,6 +4,7 @@
  *
  * It is done when an inquiry finds nothing lacking, and again at the commit for a subtree whose receipt was given up meanwhile.
  */
+import { isHoldfastError } from '../../../domain/errors.ts';
 import { MAP_FANOUT, SUBTREE_EXTENTS } from '../../../domain/limits.ts';
 import { childOf, FINGERPRINT_BYTES, isAbsent } from '../../map/node.ts';
 import { storeNodes } from '../../repository/destination.ts';
@@ -20,8 +21,30 @@ import { applyPage } from './pages.ts';
 import { proveSubtree, type Cure, type Findings } from './proof.ts';
 import type { SessionState } from './state.ts';
 
-/** Proves and finishes a subtree; what was found wanting, which is nothing when there is a receipt now or can be at the commit. */
+/**
+ * Proves and finishes a subtree; what was found wanting, which is nothing when there is a receipt now or can be at the commit.
+ * What a lesser proof has taken for held may turn out not to open when the subtree is finished: then it is proven by reading.
+ */
 export async function closeSubtree(state: SessionState, subtree: number): Promise<Proof> {
+  try {
+    return await proveAndFinish(state, subtree);
+  } catch (error) {
+    if (!isHoldfastError(error, 'DAMAGED', 'OBJECT_MISSING') || !doubt(state, [subtree])) throw error;
+    return proveAndFinish(state, subtree);
+  }
+}
+
+/** From here on these subtrees are proven by reading; false: they were already. */
+export function doubt(state: SessionState, subtrees: readonly number[]): boolean {
+  const unread = state.opening.proof === 'all' ? [] : subtrees.filter((subtree) => !state.doubted.has(subtree));
+  for (const subtree of unread) {
+    state.doubted.add(subtree);
+    state.file.dropReceipt(subtree);
+  }
+  return unread.length > 0;
+}
+
+async function proveAndFinish(state: SessionState, subtree: number): Promise<Proof> {
   const edits = state.edits.get(subtree);
   const findings = await proveSubtree(state, subtree);
   await healFindings(state, subtree, findings);

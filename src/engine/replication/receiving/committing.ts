@@ -4,7 +4,7 @@
  * What has died since it was proven is answered *missing* (domain/missing.ts): those subtrees are finished again, with what
  * the repository lacks now asked for; after the third answer all that differs from the base is brought.
  */
-import { HoldfastError } from '../../../domain/errors.ts';
+import { HoldfastError, isHoldfastError } from '../../../domain/errors.ts';
 import { SUBTREE_EXTENTS } from '../../../domain/limits.ts';
 import { shipAgain } from '../../../domain/missing.ts';
 import { ABSENT, isAbsent } from '../../map/node.ts';
@@ -15,13 +15,26 @@ import { subtreeCount } from '../../repository/transfer-reader.ts';
 import type { SubtreeReceipt } from '../../transfer/contract.ts';
 import type { Reference } from '../messages.ts';
 import { reopenSubtree, type CommitJudgement } from '../receiver.ts';
-import { changesOf, closeSubtree } from './closing.ts';
+import { changesOf, closeSubtree, doubt } from './closing.ts';
 import { broughtAt } from './holdings.ts';
 import { subtreesOf } from './opening.ts';
 import { baseOf, type SessionState } from './state.ts';
 
-/** Judges a commit whose subtrees are all closed. `root`: as the sender has it, zeros for none. */
+/**
+ * Judges a commit whose subtrees are all closed. `root`: as the sender has it, zeros for none. Nodes of the base above the subtrees
+ * are read here: where one does not open that no proof has read, all is proven by reading.
+ */
 export async function judgeCommit(state: SessionState, root: string): Promise<CommitJudgement> {
+  try {
+    return await judge(state, root);
+  } catch (error) {
+    const all = Array.from({ length: allSubtrees(state) }, (_, subtree) => subtree);
+    if (!isHoldfastError(error, 'DAMAGED', 'OBJECT_MISSING') || !doubt(state, all)) throw error;
+    return judge(state, root);
+  }
+}
+
+async function judge(state: SessionState, root: string): Promise<CommitJudgement> {
   for (;;) {
     const unfinished = await finishAll(state);
     if (unfinished !== null) return unfinished;

@@ -42,8 +42,8 @@ const SAMPLE_MIN = 16;
 const SAMPLE_MAX = 256;
 
 export async function proveSubtree(state: SessionState, subtree: number): Promise<Findings> {
-  // What brings all reads all: what cannot be read is asked for.
-  const level = state.bringAll.has(subtree) ? 'all' : state.opening.proof;
+  // What brings all reads all, and so does what is in doubt: what cannot be read is asked for.
+  const level = state.bringAll.has(subtree) || state.doubted.has(subtree) ? 'all' : state.opening.proof;
   state.counts.proofs++;
   await state.inventory.look(state.limits.listingMs);
   const { names, ...base } = await namesToProve(state, subtree, level);

@@ -75,7 +75,7 @@ export async function openSession(parts: SessionParts): Promise<Session> {
   const shared = { repository, inventory, file, threads, limits, receiver, counts, signal: stop.signal };
   const state: SessionState = {
     ...shared,
-    ...{ opening: parts.opening, edits: new Map(), missingAnswers: 0, bringAll: new Set() },
+    ...{ opening: parts.opening, edits: new Map(), missingAnswers: 0, bringAll: new Set(), doubted: new Set() },
     claimed: claimedOf(parts, shared, parts.opening, parts.claim.epoch),
   };
   const inHand = new Map<Name, Promise<void>>();

@@ -39,6 +39,8 @@ export interface SessionState {
   /** Commits that were answered *missing*, and what has to bring all since. */
   missingAnswers: number;
   readonly bringAll: Set<number>;
+  /** Subtrees in which something was listed and did not open: they are proven by reading, whatever was agreed. */
+  readonly doubted: Set<number>;
 }
 
 /** The claim's base; null: there is none. */

@@ -73,3 +73,18 @@ test.each(CASES)('%s %d %% of the packs in mid-session, proof %s', async (damage
   expect({ seed, pushed: [...sent.pushed].sort() }).toEqual({ seed, pushed: [...new Set([...fresh, ...lost])].sort() });
   expect(await whatIsWrong(sites, second)).toEqual([]);
 });
+
+test.each(['listed', 'sampled'] as const)('a base whose map has rotted is made again, with the proof %s, too', async (proof) => {
+  await using sites = await twoSites();
+  const first = await history(sites);
+  const second = await sites.capture(extents(30, 40, 20));
+  await sites.restart();
+  const [before, after] = [await namesOfSnapshot(await sites.source(), first), await namesOfSnapshot(await sites.source(), second)];
+  const target = await sites.target();
+  const nodePacks = new Set([...target.table.packs()].flatMap(({ id, kind }) => (kind === 'node' ? [path.basename(packNameOf(id))] : [])));
+  for (const file of sites.packs()) if (nodePacks.has(path.basename(file))) harm(file, 'corrupt');
+  const { end, refusals, pushed } = await sites.send(second, { open: { proof } });
+  expect({ end, refusals }).toEqual({ end: { kind: 'committed' }, refusals: [] });
+  expect([...pushed].sort()).toEqual([...after].filter((name) => !before.has(name)).sort());
+  expect(await whatIsWrong(sites, second)).toEqual([]);
+});

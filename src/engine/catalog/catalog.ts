@@ -15,12 +15,12 @@ import {
   volumeSchema as volumeName,
 } from '../../domain/id-schemas.ts';
 import { lineageOf, type Lineage, type RepositoryName, type StoreName, type VolumeName } from '../../domain/ids.ts';
-import { EXTENT_BYTES_MAX, EXTENT_BYTES_MIN, SYNC_WINDOW } from '../../domain/limits.ts';
+import { EXTENT_BYTES_MAX, EXTENT_BYTES_MIN } from '../../domain/limits.ts';
 import type { Codec } from '../../ground/sealing/blob.ts';
 import type { SealingKey } from '../../ground/sealing/envelope.ts';
 import type { ObjectStore } from '../../ground/stores/object-store.ts';
-import { createCommitter, type Plan } from '../log/committer.ts';
-import { createLog, type StoredRecord } from '../log/log.ts';
+import { createFoldedLog, type FoldedLog } from '../log/folded-log.ts';
+import { createLog } from '../log/log.ts';
 import { tokenRecord, type TokenRecord } from '../replication/tokens.ts';
 import { logName } from '../repository/object-names.ts';
 import type { Environment } from '../repository/environment.ts';
@@ -285,75 +285,15 @@ function forgetOldest(jobs: Map<string, JobRecord>): Map<string, JobRecord> {
   return jobs;
 }
 
-export interface Catalog {
-  sync(): Promise<CatalogState>;
-  /** The state that was last seen, without asking the home. */
-  known(): CatalogState;
-  append(plan: Plan<CatalogState, CatalogEntry>): Promise<number | null>;
-}
+export type Catalog = FoldedLog<CatalogState, CatalogEntry>;
 
 export function openCatalog(store: ObjectStore, key: SealingKey, environment: Environment): Catalog {
   const log = createLog<CatalogEntry>({ store, sealing: key, nameOf: logName, entrySchema, kinds: KINDS, random: environment.random });
-  let state = EMPTY;
-  let tail: Promise<unknown> = Promise.resolve();
-  const exclusively = <T>(work: () => Promise<T>): Promise<T> => {
-    const run = tail.then(work);
-    tail = run.catch(() => undefined);
-    return run;
-  };
-
-  const fold = (record: StoredRecord<CatalogEntry>): void => {
-    if (record.previous !== state.head)
-      throw new HoldfastError('LOG_DIVERGED', `catalog record ${record.seq} does not follow the one before it`, { seq: record.seq });
-    let next = state;
-    for (const entry of record.entries) {
-      if (refusal(next, entry) === null) next = apply(next, entry, record.timeMs);
-      else environment.alarm(`the catalog holds an inadmissible ${entry.kind}`, { n: record.seq });
-    }
-    state = { ...next, n: record.seq, head: record.digest };
-  };
-
-  const syncNow = async (): Promise<CatalogState> => {
-    for (;;) {
-      const first = await log.read(state.n + 1);
-      if (first === null) return state;
-      const from = state.n + 2;
-      const more = await Promise.all(Array.from({ length: SYNC_WINDOW - 1 }, (_, i) => log.read(from + i)));
-      for (const record of [first, ...more]) {
-        if (record === null) return state;
-        fold(record);
-      }
-    }
-  };
-
-  const sync = (): Promise<CatalogState> => exclusively(syncNow);
-  const committer = createCommitter<CatalogState, CatalogEntry>({
-    sync,
-    judge(at, entry) {
-      const against = refusal(at, entry);
-      if (against) throw against;
-    },
-    advance: (at, entry) => apply(at, entry, environment.nowMs()),
-    compatible: () => true,
-    put: (entries, judgedOn) =>
-      exclusively(async () => {
-        // Another task of this process has synced since: what was judged at n must not be put at n+2 (R3).
-        if (state.n !== judgedOn.n) return null;
-        const attempt = environment.random(16).toString('hex');
-        const record = await log.put({
-          seq: state.n + 1,
-          previous: state.head,
-          writer: environment.writer,
-          attempt,
-          timeMs: environment.nowMs(),
-          entries,
-        });
-        if (record !== null) fold(record);
-        return record;
-      }),
-    backOff: (round) => environment.sleep(5 * round * (1 + (environment.random(1)[0] ?? 0) / 64)),
-  });
-  return { sync, known: () => state, append: (plan) => committer.append(plan) };
+  return createFoldedLog<CatalogState, CatalogEntry>(
+    log,
+    { of: 'the catalog', empty: EMPTY, refusal, apply: (state, entry, { timeMs }) => apply(state, entry, timeMs) },
+    environment,
+  );
 }
 
 export function findVolume(state: CatalogState, volume: VolumeName): VolumeRecord {

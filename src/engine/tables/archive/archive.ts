@@ -5,11 +5,11 @@
 import { HoldfastError } from '../../../domain/errors.ts';
 import type { SealingKey } from '../../../ground/sealing/envelope.ts';
 import type { ObjectStore } from '../../../ground/stores/object-store.ts';
+import { createFoldedLog, type FoldedLog } from '../../log/folded-log.ts';
 import { createLog } from '../../log/log.ts';
 import type { Environment } from '../../repository/environment.ts';
 import { logName } from '../../repository/object-names.ts';
 import { TABLE_ENTRY_KINDS, tableEntrySchema, type TableEntry, type TableForm } from './entries.ts';
-import { createFoldedLog, type FoldedLog } from './folded-log.ts';
 import { applyEntry, EMPTY_TABLE, refusalOf, type TableState } from './state.ts';
 
 export interface TableArchive extends FoldedLog<TableState, TableEntry> {
@@ -34,7 +34,11 @@ export function openTableArchive({ store, key, environment }: TableArchiveOption
     kinds: TABLE_ENTRY_KINDS,
     random: environment.random,
   });
-  const folded = createFoldedLog<TableState, TableEntry>(log, { empty: EMPTY_TABLE, refusal: refusalOf, apply: applyEntry }, environment);
+  const folded = createFoldedLog<TableState, TableEntry>(
+    log,
+    { of: 'the table archive', empty: EMPTY_TABLE, refusal: refusalOf, apply: (state, entry, { seq }) => applyEntry(state, entry, seq) },
+    environment,
+  );
   return { store, key, environment, ...folded };
 }
 

@@ -5,7 +5,14 @@
  * before the next record is a gap. Bounded: `full` tells when to put it and begin the next one.
  */
 import { HoldfastError } from '../../../domain/errors.ts';
-import { BATCH_BYTES_MAX, BATCH_RECORDS_MAX, COLUMNS_MAX, PART_NOTES_MAX, QUARANTINE_BYTES_KEPT, TABLE_COLUMNS_MAX } from '../limits.ts';
+import {
+  EVENT_BATCH_BYTES_MAX,
+  EVENT_BATCH_RECORDS_MAX,
+  COLUMNS_MAX,
+  PART_NOTES_MAX,
+  QUARANTINE_BYTES_KEPT,
+  TABLE_COLUMNS_MAX,
+} from '../../../domain/limits.ts';
 import type { ChangeEvent, Decoder, QuarantineReason, TableRecord, TableSchema } from '../events/event.ts';
 import { quarantined, UNAVAILABLE, type Decoded } from '../events/event.ts';
 import { parsePosition, positionText, type Position } from '../events/position.ts';
@@ -164,7 +171,8 @@ export function createBatch(state: TableState, decode: Decoder): Batch {
       return true;
     },
     endAt: (partition, offset, cause) => passGap(partOf(partition), offset, cause),
-    full: () => records >= BATCH_RECORDS_MAX || bytes >= BATCH_BYTES_MAX || notes >= PART_NOTES_MAX || used.size > COLUMNS_MAX / 2,
+    full: () =>
+      records >= EVENT_BATCH_RECORDS_MAX || bytes >= EVENT_BATCH_BYTES_MAX || notes >= PART_NOTES_MAX || used.size > COLUMNS_MAX / 2,
     empty: () => [...open.values()].every((at) => at.part.to === at.part.from),
     seal: () => sealed(state, [...open.values()], columnNumbers, used, schemaNumbers),
   };

@@ -2,7 +2,7 @@
  * The entries of a table archive's log (docs/tables.md, section 5), as schemas; state.ts says what they mean.
  */
 import { z } from 'zod';
-import { COLUMNS_MAX, PART_NOTES_MAX, TABLE_COLUMNS_MAX } from '../limits.ts';
+import { COLUMNS_MAX, PART_NOTES_MAX, TABLE_COLUMNS_MAX } from '../../../domain/limits.ts';
 import { QUARANTINE_REASONS } from '../events/event.ts';
 
 /** `<topic>/<number>`; a topic's name has no `/`. */

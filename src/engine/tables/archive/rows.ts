@@ -6,7 +6,7 @@
  */
 import { BIGINT, BLOB, DuckDBBlobValue, DuckDBDataChunk, INTEGER, UBIGINT, VARCHAR, type DuckDBValue } from '@duckdb/node-api';
 import { lowerHalf, upperHalf, type Position } from '../events/position.ts';
-import { CHUNK_ROWS } from '../limits.ts';
+import { CHUNK_ROWS } from '../../../domain/limits.ts';
 import type { Duck } from './duck.ts';
 import { sqlText } from './duck.ts';
 

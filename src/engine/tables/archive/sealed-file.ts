@@ -22,7 +22,7 @@ import {
   TRAILER_BYTES,
   type PackEntry,
 } from '../../repository/pack.ts';
-import { FILE_BLOB_BYTES, FILE_PACK_BLOBS } from '../limits.ts';
+import { FILE_BLOB_BYTES, FILE_PACK_BLOBS } from '../../../domain/limits.ts';
 import type { FileRef } from './entries.ts';
 
 /** Seals the file at `path` into the store; `nameOf` gives names that were never used. */

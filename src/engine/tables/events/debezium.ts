@@ -6,7 +6,7 @@
  * logged holds a placeholder; `snapshot` is a boolean or a string, numbers are numbers or strings; the stamp is that of
  * `source`, not the connector's.
  */
-import { COLUMNS_MAX, RECORD_BYTES_MAX } from '../limits.ts';
+import { COLUMNS_MAX, EVENT_BYTES_MAX } from '../../../domain/limits.ts';
 import { createUnwrap, type Unwrap } from './envelope.ts';
 import {
   NOTHING,
@@ -35,7 +35,7 @@ export function createDebeziumDecoder(settings: DebeziumSettings): Decoder {
   const unwrapKey = createUnwrap();
   const unwrapValue = createUnwrap();
   return (record) => {
-    if ((record.key?.length ?? 0) + (record.value?.length ?? 0) > RECORD_BYTES_MAX) return quarantined('TOO_LARGE');
+    if ((record.key?.length ?? 0) + (record.value?.length ?? 0) > EVENT_BYTES_MAX) return quarantined('TOO_LARGE');
     if (record.value === null) return tombstone(record, unwrapKey);
     const value = unwrapValue(record.value);
     if (!value.ok) return quarantined(value.reason);

@@ -4,7 +4,7 @@
  * A schema is as long as its event is short, and the same for thousands of events: it is looked up by its text and parsed
  * once. The payload is validated as a whole, so that whoever takes it apart may rely on its being JSON.
  */
-import { SCHEMAS_CACHED } from '../limits.ts';
+import { SCHEMAS_CACHED } from '../../../domain/limits.ts';
 import { textOf, type QuarantineReason, type TableSchema } from './event.ts';
 import { membersOf, parsed } from './json-text.ts';
 

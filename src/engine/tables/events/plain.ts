@@ -4,7 +4,7 @@
  * There is no source log to order by, so a change stands by its time (docs/tables.md, section 3): the highest that its
  * partition has shown so far, then the offset. Which key and which time is the table's setting.
  */
-import { COLUMNS_MAX, RECORD_BYTES_MAX } from '../limits.ts';
+import { COLUMNS_MAX, EVENT_BYTES_MAX } from '../../../domain/limits.ts';
 import { quarantined, textOf, type Decoded, type Decoder, type QuarantineReason, type TableRecord } from './event.ts';
 import { canonicalKey, canonicalText, membersOf, parsed, unquoted } from './json-text.ts';
 import { checkStamp, safeInteger } from './stamp.ts';
@@ -18,7 +18,7 @@ export interface PlainSettings {
 
 export function createPlainDecoder(settings: PlainSettings): Decoder {
   return (record) => {
-    if ((record.key?.length ?? 0) + (record.value?.length ?? 0) > RECORD_BYTES_MAX) return quarantined('TOO_LARGE');
+    if ((record.key?.length ?? 0) + (record.value?.length ?? 0) > EVENT_BYTES_MAX) return quarantined('TOO_LARGE');
     const value = record.value === null || record.value.length === 0 ? null : rowOf(record.value);
     if (typeof value === 'string') return quarantined(value);
     const key = keyOf(record, value, settings.key);

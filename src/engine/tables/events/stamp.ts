@@ -1,5 +1,5 @@
 /** Stamps: microseconds since 1970 as a safe integer, checked against the broker's own time. */
-import { STAMP_AHEAD_US_MAX } from '../limits.ts';
+import { STAMP_AHEAD_US_MAX } from '../../../domain/limits.ts';
 import { quarantined, type Quarantined, type TableRecord } from './event.ts';
 
 /** A stamp that is none, or lies so far ahead that it would hold back every cut for as long, is a reason to quarantine. */

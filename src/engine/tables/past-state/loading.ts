@@ -12,7 +12,7 @@ import { sqlText } from '../archive/duck.ts';
 import type { FileRef } from '../archive/entries.ts';
 import { cellColumn, columnDefinitions, FIXED_COLUMNS } from '../archive/rows.ts';
 import { openSealedFile } from '../archive/sealed-file.ts';
-import { FILES_IN_FLIGHT } from '../limits.ts';
+import { FILES_IN_FLIGHT } from '../../../domain/limits.ts';
 import type { PartitionPlan } from './plan.ts';
 
 export interface LoadedEvents {

@@ -84,7 +84,7 @@ function lineOf(event: DiskEvent): Line | null {
       return {
         level: 'warn',
         facts: { disk: event.disk, pin: event.pin, error: messageOf(event.error) },
-        text: 'a pin could not be lifted; it lapses by itself',
+        text: 'a pin could not be lifted',
       };
     case 'mistake':
       return {

@@ -146,7 +146,8 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
           snapshot: record.hydration.snapshot,
         });
       if (disk !== undefined) await this.#close(disk);
-      if (record.hydration !== null) await this.#liftPin(name, record.hydration);
+      const from = record.hydration ?? record.releasing ?? null;
+      if (from !== null) await this.#liftPin(name, from);
       await this.#options.folder.remove(name);
     });
   }
@@ -274,6 +275,7 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
     const disk: Disk = { record, volume, views: new Map(), trouble: null, hydrating: { stop, ended: Promise.resolve() } };
     this.#disks.set(name, disk);
     if (hydration !== null) disk.hydrating = { stop, ended: this.#hydrate(disk, hydration, stop.signal) };
+    else if (record.releasing !== undefined) disk.hydrating = { stop, ended: this.#release(disk, record.releasing, stop.signal) };
     return disk;
   }
 
@@ -304,8 +306,10 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
     for (let waitMs = RETRY_MS; !signal.aborted; waitMs = Math.min(RETRY_MS_MAX, waitMs * 2)) {
       try {
         await disk.volume.hydrate(signal);
-        await this.#standsAlone(disk, from);
-        return this.#options.onEvent({ kind: 'hydrated', disk: name });
+        await this.#note(disk, { ...disk.record, hydration: null, releasing: from });
+        disk.trouble = null;
+        this.#options.onEvent({ kind: 'hydrated', disk: name });
+        return await this.#release(disk, from, signal);
       } catch (error) {
         if (signal.aborted) return;
         const { code, message, retryable } = isHoldfastError(error)
@@ -319,21 +323,31 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
     }
   }
 
-  async #standsAlone(disk: Disk, from: HydrationRecord): Promise<void> {
-    // First, for nobody would know of it any more; the state beside the disk says that all is here.
-    await this.#liftPin(disk.record.name, from);
-    const record = { ...disk.record, hydration: null };
-    await this.#options.folder.write(record);
-    disk.record = record;
-    disk.trouble = null;
+  /** Until the pin is lifted, however long its store is away: the disk stands alone, and nobody waits for this. */
+  async #release(disk: Disk, from: HydrationRecord, signal: AbortSignal): Promise<void> {
+    for (let waitMs = RETRY_MS; !signal.aborted; waitMs = Math.min(RETRY_MS_MAX, waitMs * 2)) {
+      if (await this.#liftPin(disk.record.name, from)) {
+        const { releasing: _, ...record } = disk.record;
+        return this.#note(disk, record);
+      }
+      await sleep(waitMs, undefined, { signal }).catch(() => undefined);
+    }
   }
 
-  /** A store that is gone holds up nobody: there the pin lapses by itself. */
-  async #liftPin(disk: string, from: HydrationRecord): Promise<void> {
-    await this.#options
-      .originOf(from)
-      .lift()
-      .catch((error: unknown) => this.#options.onEvent({ kind: 'pin-left', disk, pin: from.pin, error }));
+  async #note(disk: Disk, record: DiskRecord): Promise<void> {
+    await this.#options.folder.write(record);
+    disk.record = record;
+  }
+
+  /** False: its store cannot be had now. Where there is nothing to lift any more, or never will be, nothing is left to do. */
+  async #liftPin(disk: string, from: HydrationRecord): Promise<boolean> {
+    try {
+      await this.#options.originOf(from).lift();
+      return true;
+    } catch (error) {
+      this.#options.onEvent({ kind: 'pin-left', disk, pin: from.pin, error });
+      return isHoldfastError(error) && !error.retryable;
+    }
   }
 
   #statusOf({ record, volume, trouble }: Disk): DiskStatus {

@@ -167,6 +167,38 @@ describe('a disk server', () => {
     expect(await host.disks.servedFrom(alias)).toEqual(record);
   });
 
+  test('a pin that is still to be lifted is, when its store is there again, by whichever server serves the disk then', async () => {
+    const from = { volume: volumeName('db'), store: storeName('a'), repository: repositoryName('db'), snapshot: snapshot(), pin: 'p1' };
+    let state: 'away' | 'there' | 'never there again' = 'away';
+    let lifted = 0;
+    const lift = async (): Promise<void> => {
+      if (state !== 'there') throw new HoldfastError(state === 'away' ? 'STORE_UNREACHABLE' : 'STORE_NOT_FOUND', 'the store cannot be had');
+      lifted++;
+    };
+    const originOf: DiskServerOptions['originOf'] = ({ snapshot: of }) => ({ snapshot: of, open: () => Promise.reject(new Error()), lift });
+    const recordNow = async () => (await host.disks.list())[0]?.record;
+    const until = async (is: DiskRecord): Promise<void> => {
+      for (const deadline = Date.now() + 5000; JSON.stringify(await recordNow()) !== JSON.stringify(is) && Date.now() < deadline;)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(await recordNow()).toEqual(is);
+    };
+    const record = recordOf('db');
+    for (const then of ['there', 'never there again'] as const) {
+      state = 'away';
+      await start({ originOf });
+      await diskFolderOf(folder).write({ ...record, releasing: from });
+      await stop();
+      await start({ originOf });
+      expect(await recordNow()).toEqual({ ...record, releasing: from });
+      expect(events).toContainEqual(expect.objectContaining({ kind: 'pin-left', disk: 'db', pin: 'p1' }));
+      state = then;
+      await until(record);
+      expect(lifted).toBe(1);
+      await stop();
+      expect(await diskFolderOf(folder).list()).toEqual([record]);
+    }
+  });
+
   test('a disk whose store is gone is let go of by force, and its pin told of', async () => {
     const gone = (): Promise<never> => Promise.reject(new HoldfastError('STORE_UNREACHABLE', 'the store is gone'));
     await start({ originOf: ({ snapshot: of }) => ({ snapshot: of, open: gone, lift: gone }) });

@@ -32,6 +32,8 @@ export const diskRecord = z.strictObject({
   sizeBytes: z.int().min(1),
   extentBytes: z.int().min(EXTENT_BYTES_MIN).max(EXTENT_BYTES_MAX),
   hydration: hydrationRecord.nullable(),
+  /** What it was restored from, while the pin of that is still to be lifted. */
+  releasing: hydrationRecord.optional(),
 });
 export type DiskRecord = z.infer<typeof diskRecord>;
 

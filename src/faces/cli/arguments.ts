@@ -5,7 +5,7 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { HoldfastError } from '../../domain/errors.ts';
-import { storeName, volumeName, type StoreName, type VolumeName } from '../../domain/ids.ts';
+import { NAME_PATTERN, storeName, volumeName, type StoreName, type VolumeName } from '../../domain/ids.ts';
 import { checkPassphraseReference } from '../../ground/sealing/passphrase.ts';
 
 /** For options that may be given again: `--store a --store b` and `--store a,b` are the same. */
@@ -38,4 +38,13 @@ export const variableName =
 export function required<T>(value: T | undefined, field: string, expected: string): T {
   if (value === undefined) throw new HoldfastError('ARGUMENT_INVALID', `${field} is needed`, { field, expected });
   return value;
+}
+
+/** Of a receiver in the catalog. */
+export function receiverName(text: string): string {
+  if (NAME_PATTERN.test(text)) return text;
+  throw new HoldfastError('ARGUMENT_INVALID', `receiver ${JSON.stringify(text.slice(0, 40))} is no name`, {
+    field: 'receiver',
+    expected: 'letters, digits, dots, dashes and underscores',
+  });
 }

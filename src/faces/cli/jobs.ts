@@ -15,6 +15,7 @@ import type { TemporalAccess } from '../../ground/configuration/temporal-access.
 import { JOB_IDS, QUEUE, STATUS_QUERY, type JobInputs, type JobKind, type JobStatus, type UnitProgress } from '../../domain/jobs.ts';
 import { describeInput, searchValues } from './job-descriptions.ts';
 import { readDescription, readStatus, type PendingStep } from './job-description-reader.ts';
+import { setSchedule, type ScheduledPolicy } from './replication-schedules.ts';
 import { isUnanswered, translateCall } from './temporal-failures.ts';
 
 export interface StartedJob {
@@ -57,6 +58,8 @@ export interface JobClient extends AsyncDisposable {
   update(id: string, update: string, ...args: readonly [] | readonly [unknown]): Promise<unknown>;
   signal(id: string, signal: string): Promise<void>;
   cancel(id: string): Promise<void>;
+  /** Makes the schedule of a policy what the policy says; none when it is not by the clock. */
+  schedule(policy: ScheduledPolicy): Promise<void>;
   pollers(queue: string, kind: 'workflow' | 'activity'): Promise<readonly Poller[]>;
   serverVersion(): Promise<string>;
 }
@@ -202,6 +205,7 @@ export async function connectJobs({ address, namespace, security }: TemporalAcce
       ),
     signal: (id, signal) => calling(() => within(CALL_WITHIN_MS, () => handleOf(id).signal(signal)), id),
     cancel: (id) => calling(async () => void (await within(CALL_WITHIN_MS, () => handleOf(id).cancel())), id),
+    schedule: (policy) => calling(() => within(CALL_WITHIN_MS, () => setSchedule(client, policy))),
     pollers: (queue, kind) =>
       calling(async () => {
         const { pollers } = await within(CALL_WITHIN_MS, () =>

@@ -12,6 +12,7 @@ import { addInstallationCommands } from './commands/installation.ts';
 import { addJobCommands } from './commands/job.ts';
 import { addReceiverCommands } from './commands/receiver.ts';
 import { addReconcileCommand } from './commands/reconcile.ts';
+import { addReplicateCommands } from './commands/replicate.ts';
 import { addRescueCommands } from './commands/rescue.ts';
 import { addSnapshotCommands } from './commands/snapshot.ts';
 import { addStoreCommands } from './commands/store.ts';
@@ -61,6 +62,7 @@ export function createProgram(session: Session, version: string): Command {
   addSnapshotCommands(program, session);
   addTransferCommands(program, session);
   addReceiverCommands(program, session);
+  addReplicateCommands(program, session);
   addJobCommands(program, session);
   addRescueCommands(program, session);
   addReconcileCommand(program, session);

@@ -74,7 +74,7 @@ async function show(session: Session, id: string): Promise<void> {
     if (record !== null && isHoldfastError(error, 'JOB_NOT_FOUND')) return null;
     throw error;
   });
-  const { hindrance } = await import('../job-progress.ts');
+  const [{ hindrance }, { figureLines }] = await Promise.all([import('../job-progress.ts'), import('../job-results.ts')]);
   const progress = view?.progress ?? null;
   session.print({ job: id, view, record }, () =>
     renderFields([
@@ -85,6 +85,7 @@ async function show(session: Session, id: string): Promise<void> {
       ['ended', typeof view?.endedMs === 'number' ? formatTime(view.endedMs) : null],
       ['phase', progress === null ? null : `${progress.state}, ${progress.phase}`],
       ['done', progress === null || progress.totalUnits === 0 ? null : `${progress.doneUnits} of ${counted(progress.totalUnits, 'unit')}`],
+      ...(progress?.replication ? figureLines(progress.replication).map((line) => ['session', line] as const) : []),
       ['held up', view === null ? null : hindrance(view, Date.now())],
       ['input', record === null ? null : JSON.stringify(record.input)],
       ['outcome', record?.ended ? `${record.ended.outcome}: ${record.ended.summary}` : null],
@@ -93,7 +94,7 @@ async function show(session: Session, id: string): Promise<void> {
 }
 
 /** Kinds of jobs that can be paused, resumed and told to leave a store behind. */
-const STEERED: ReadonlySet<string> = new Set<JobKind>(['captureSnapshot', 'copySnapshot']);
+const STEERED: ReadonlySet<string> = new Set<JobKind>(['captureSnapshot', 'copySnapshot', 'replicateSnapshot']);
 
 async function ask(session: Session, id: string, update: string, done: string, ...args: readonly [] | readonly [unknown]): Promise<void> {
   const jobs = await session.jobs();
@@ -101,7 +102,7 @@ async function ask(session: Session, id: string, update: string, done: string, .
   if (!STEERED.has(kind))
     throw new HoldfastError('ARGUMENT_INVALID', `${id} is a ${kind}, which takes no ${update}`, {
       field: 'id',
-      expected: 'a capture or copy',
+      expected: 'a capture, copy or replication',
     });
   await jobs.update(id, update, ...args);
   session.print({ job: id, asked: update }, () => `${id} ${done}\n`);
@@ -139,7 +140,7 @@ export function addJobCommands(program: Command, session: Session): void {
     job.command(name).description(description).argument('<id>', 'as `holdfast job list` shows it');
   named('show', 'one job').action((id: string) => show(session, id));
   named('wait', 'watch a job until it ends; its exit status is that of the job').action((id: string) => wait(session, id));
-  named('pause', 'stop a capture or copy; what the stores have confirmed stays').action((id: string) =>
+  named('pause', 'stop a capture, copy or replication; what the stores have confirmed stays').action((id: string) =>
     ask(session, id, PAUSE_UPDATE, 'is paused'),
   );
   named('resume', 'let a paused job go on').action((id: string) => ask(session, id, RESUME_UPDATE, 'goes on'));

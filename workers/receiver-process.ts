@@ -67,7 +67,8 @@ interface Line {
 function lineOf(event: ReceiverEvent): Line {
   switch (event.kind) {
     case 'exchange':
-      return { level: 'debug', facts: { ...event }, text: 'an exchange' };
+    case 'answered':
+      return { level: 'debug', facts: { ...event }, text: event.kind };
     case 'refused':
       return { level: 'warn', facts: { ...event }, text: 'an exchange was refused' };
     case 'gone':

@@ -201,4 +201,6 @@ export interface Peer {
 /** A receiver, as the transport sees it: one exchange, heard in order. Never rejects but with a mistake of ours; what is refused is an answer. */
 export interface Hearing {
   exchange(peer: Peer, first: FirstFrame, rest: AsyncIterable<SessionMessageFrame>, signal: AbortSignal): AsyncIterable<AnswerFrame>;
+  /** An exchange had so many bytes, both ways. */
+  noteWire?(peer: Peer, first: FirstFrame, bytes: number): void;
 }

@@ -74,9 +74,10 @@ export function createReceiverMetrics(registry: Registry, open: () => readonly S
       const token = event.token ?? NOBODY;
       bytes.inc({ token, direction: 'in' }, event.bytesIn);
       if (event.kind === 'refused') refusals.inc({ token, code: `http_${event.status}` });
-      if (event.kind !== 'exchange') return;
-      exchanges.inc({ token });
+      if (event.kind !== 'exchange' && event.kind !== 'answered') return;
       bytes.inc({ token, direction: 'out' }, event.bytesOut);
+      if (event.kind === 'answered') return;
+      exchanges.inc({ token });
       if (event.refused !== null) refusals.inc({ token, code: event.refused });
     },
     ended: ({ peer, figures }) => void past.set(peer, sum(past.get(peer), figures)),

@@ -14,6 +14,7 @@ import { tryProcessLock } from '../../ground/processes/process-lock.ts';
 import type { Threads } from '../../ground/threads/threads.ts';
 import { serveReceiverControl, type ReceiverStatus } from './receiver-control.ts';
 import type { ReceiverFolder } from './receiver-folder.ts';
+import { questionsTo } from './receiver-questions.ts';
 import { createTokenBook } from './receiver-tokens.ts';
 
 export interface ReceiverServiceOptions {
@@ -59,6 +60,7 @@ export async function startReceiver(options: ReceiverServiceOptions): Promise<Re
   const tokens = createTokenBook(home);
   const server = await serveReceiver({
     ...{ listen, tls, hearing: receiving, authorise: (header, certificate) => tokens.judge(header, certificate) },
+    questions: questionsTo(home, () => [...receiving.status(), ...ended]),
     ...(onEvent ? { onEvent } : {}),
   }).catch((error: unknown) => {
     if (error instanceof HoldfastError) throw error;

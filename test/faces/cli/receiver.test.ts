@@ -1,8 +1,12 @@
 /** A receiver as an operator runs it, and as a sender from another home meets it: real processes, sockets and certificates. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdirSync, readFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import { request } from 'node:https';
 import path from 'node:path';
+import { json } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { repositoryName, storeName, type SnapshotId } from '../../../src/domain/ids.ts';
 import type { Link } from '../../../src/engine/replication/frames.ts';
@@ -12,6 +16,7 @@ import { openLink, type ReceiverLink } from '../../../src/engine/replication/tra
 import type { Snapshot } from '../../../src/engine/repository/ledger.ts';
 import { Threads } from '../../../src/ground/threads/threads.ts';
 import type { ReceiverStatus } from '../../../src/systems/replication/receiver-control.ts';
+import type { OwnSession } from '../../../src/systems/replication/receiver-questions.ts';
 import { createCertificates } from '../../engine/volumes/nbd/certificates.ts';
 import { shipCapture } from '../../systems/capture-volume.ts';
 import { writeExtents } from '../../systems/image.ts';
@@ -92,6 +97,22 @@ const send = async (of: Snapshot, link: Link): Promise<SessionOutcome> =>
 async function rootThere(prefix: string, id: SnapshotId): Promise<string | null | undefined> {
   const repository = await receiver.home.repository(storeName('there'), repositoryName(`${prefix}v`));
   return (await repository.sync()).snapshots.get(id)?.root;
+}
+
+interface Answered {
+  readonly status: number;
+  readonly body: { readonly sessions?: readonly OwnSession[]; readonly code?: string; readonly hidden?: string };
+}
+
+/** As `curl --cacert ... --cert ...` does. */
+async function ask(token: string, method: 'GET' | 'POST', at: string, input?: unknown): Promise<Answered> {
+  const sent = request(`https://localhost:${port}${at}`, {
+    ...{ method, ca: file('ca-cert.pem'), cert: file('client-cert.pem'), key: file('client-key.pem'), agent: false },
+    headers: { authorization: `Bearer ${token}` },
+  });
+  sent.end(input === undefined ? undefined : JSON.stringify(input));
+  const [response] = (await once(sent, 'response')) as [IncomingMessage];
+  return { status: response.statusCode ?? 0, body: (await json(response)) as Answered['body'] };
 }
 
 test('a token is shown once, kept as a digest, bounded as it was asked for, and withdrawn', async () => {
@@ -187,6 +208,41 @@ test('a session goes on after kill -9, is told of, and ends with its token', asy
   expect(current.log()).toContain('the receiver has stopped');
   expect(current.log()).not.toContain(token.split('.')[2]);
 }, 180_000);
+
+test('a sender sees its own sessions, and hides what is older than its floor', async () => {
+  const young = await addToken('--prefix', 'd-', '--rights', 'add,hide', '--floor', '1h');
+  const old = await addToken('--prefix', 'd-', '--rights', 'add,hide', '--floor', '0s');
+  const other = await addToken('--prefix', 'e-', '--rights', 'hide');
+  const adder = await addToken('--prefix', 'd-');
+  const serving = spawnReceiver(options.variables);
+  await serving.ready;
+  const snapshot = await capture(9);
+  {
+    await using link = linkWith(young.token);
+    await send(snapshot, link);
+  }
+  const { status, body } = await ask(young.token, 'GET', '/v1/session');
+  expect(status).toBe(200);
+  expect(body.sessions).toMatchObject([{ lineage: snapshot.lineage, snapshot: snapshot.id, status: 'committed' }]);
+  expect(body.sessions?.[0]?.figures.wireBytes).toBeGreaterThan(body.sessions?.[0]?.figures.storedBytes ?? 0);
+  expect(await ask(other.token, 'GET', '/v1/session')).toEqual({ status: 200, body: { sessions: [] } });
+  expect(await ask('hf1.none', 'GET', '/v1/session')).toMatchObject({ status: 401 });
+
+  const wish = { lineage: snapshot.lineage, snapshot: snapshot.id };
+  expect(await ask(adder.token, 'POST', '/v1/hide', wish)).toMatchObject({ status: 403, body: { code: 'RECEIVER_DENIED' } });
+  expect(await ask(other.token, 'POST', '/v1/hide', wish)).toMatchObject({ status: 404, body: { code: 'SNAPSHOT_NOT_FOUND' } });
+  expect(await ask(young.token, 'POST', '/v1/hide', wish)).toMatchObject({ status: 409, body: { code: 'RETENTION_FLOOR' } });
+  expect(await ask(young.token, 'GET', '/v1/hide')).toMatchObject({ status: 405 });
+  expect(await ask(old.token, 'POST', '/v1/hide', { ...wish, purge: true })).toMatchObject({ status: 400 });
+  expect(await ask(old.token, 'POST', '/v1/hide', { ...wish, text: 'x'.repeat(5000) })).toMatchObject({ status: 413 });
+  const there = await receiver.home.repository(storeName('there'), repositoryName('d-v'));
+  const hidden = async () => (await there.sync()).snapshots.get(snapshot.id)?.hidden;
+  expect(await hidden()).toBe(false);
+  expect(await ask(old.token, 'POST', '/v1/hide', wish)).toEqual({ status: 200, body: { hidden: snapshot.id } });
+  expect(await hidden()).toBe(true);
+  expect(await ask(old.token, 'POST', '/v1/hide', wish)).toMatchObject({ status: 200 });
+  expect(await serving.end('SIGTERM')).toEqual([0, null]);
+}, 120_000);
 
 test('without a client certificate nobody is heard where it is required', async () => {
   const { token } = await addToken('--prefix', 'c-');

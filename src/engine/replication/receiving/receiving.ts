@@ -3,13 +3,11 @@
  *
  * A session is found by its lineage here and its snapshot: in memory, or again from what is durable, which is the open claim
  * in the log and the session's file. What is neither has ended: its snapshot is committed, or somebody else has the lineage.
- * Everything that a peer names is looked up below its prefix, in the store and repository of its token; nothing else exists
- * for it.
+ * Everything that a peer names is looked up in its own place (place.ts); nothing else exists for it.
  */
 import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { HoldfastError, isHoldfastError } from '../../../domain/errors.ts';
-import { lineage as lineageOf, repositoryName, storeName, volumeOf } from '../../../domain/ids.ts';
 import { VOLUME_EXTENTS_MAX } from '../../../domain/limits.ts';
 import type { Threads } from '../../../ground/threads/threads.ts';
 import { codecOf, repositoryKey } from '../../catalog/catalog.ts';
@@ -32,6 +30,7 @@ import { createInventory, type Inventory } from './inventory.ts';
 import { RECEIVING_LIMITS, type ReceivingLimits } from './limits.ts';
 import { keyOf, type Opening, type SessionPlace } from './opening.ts';
 import { NO_NAME } from './pages.ts';
+import { placeOf } from './place.ts';
 import { createQuota } from './quota.ts';
 import { createRooms } from './rooms.ts';
 import { runsOf, type Run } from './runs.ts';
@@ -85,11 +84,9 @@ export async function createReceiving({ home, threads, folder, limits: own = {},
   const turns = createTurns<string>();
   const claims = new Map<string, number[]>();
 
-  const placeOf = (peer: Peer, { lineage: sent, snapshot }: FirstFrame): Place => {
-    const lineage = lineageOf(`${peer.prefix}${sent}`);
-    const repository = repositoryName(peer.repository ?? volumeOf(lineage));
-    const store = storeName(peer.store);
-    return { store, repository, lineage, snapshot, repositoryOpen: (create) => home.repository(store, repository, create) };
+  const opensAt = (peer: Peer, first: FirstFrame): Place => {
+    const place = placeOf(peer, first);
+    return { ...place, repositoryOpen: (create) => home.repository(place.store, place.repository, create) };
   };
 
   /** Openings of a lineage, and finding its sessions, one after the other. */
@@ -270,7 +267,7 @@ export async function createReceiving({ home, threads, folder, limits: own = {},
     async *exchange(peer, first, rest, signal) {
       try {
         if (!peer.rights.includes('add')) throw new HoldfastError('RECEIVER_DENIED', 'the token may not add snapshots');
-        yield* answers(peer, placeOf(peer, first), first, rest);
+        yield* answers(peer, opensAt(peer, first), first, rest);
       } catch (error) {
         // Who spoke is gone, and hears nothing of it.
         if (signal.aborted) return;

@@ -62,7 +62,9 @@ async function hear(body: Body, peer: Peer, deps: ExchangeDeps, signal: AbortSig
     await collect(deps.hearing.exchange(peer, first, restOf(body, answers), signal), answers);
   }
   body.drop();
-  return conclude(await body.ended, answers);
+  const end = await body.ended;
+  if (first !== null && isFirst(first)) deps.hearing.noteWire?.(peer, first, body.bytes + answers.bytes);
+  return conclude(end, answers);
 }
 
 async function* restOf(body: Body, answers: Answers): AsyncGenerator<SessionMessageFrame, void> {
@@ -100,7 +102,7 @@ class Answers {
   trouble: HoldfastError | null = null;
   readonly #deps: ExchangeDeps;
   readonly #peer: Peer;
-  #bytes = 0;
+  bytes = 0;
 
   constructor(deps: ExchangeDeps, peer: Peer) {
     this.#deps = deps;
@@ -108,13 +110,13 @@ class Answers {
   }
 
   get isFull(): boolean {
-    return this.#bytes > this.#deps.limits.answerBytes;
+    return this.bytes > this.#deps.limits.answerBytes;
   }
 
   add(answer: AnswerFrame): void {
     const bytes = encodeAnswer(answer);
     this.parts.push(bytes);
-    this.#bytes += bytes.length;
+    this.bytes += bytes.length;
     if (answer.kind !== 'REFUSED') return;
     this.refused = answer.code;
     this.#deps.refusals.take(this.#peer.id);

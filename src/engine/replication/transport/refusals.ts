@@ -17,7 +17,7 @@ export const refusals = {
     headers: { 'www-authenticate': 'Bearer realm="holdfast"' },
   },
   forbidden: { status: 403, code: 'RECEIVER_DENIED', message: 'the token does not allow this' },
-  notFound: { status: 404, code: 'FRAME_INVALID', message: 'there is nothing here but /v1/exchange' },
+  notFound: { status: 404, code: 'FRAME_INVALID', message: 'there is nothing here of that name' },
   otherMethod: { status: 405, code: 'FRAME_INVALID', message: 'an exchange is a POST', headers: { allow: 'POST' } },
   tooSlow: { status: 408, code: 'FRAME_INVALID', message: 'the body comes too slowly' },
   tooLong: { status: 413, code: 'FRAME_INVALID', message: 'the exchange is too long' },

@@ -18,6 +18,7 @@ import { Allowance } from './allowance.ts';
 import { Connections } from './connections.ts';
 import { hearExchange, type ExchangeDeps, type Outcome } from './exchange.ts';
 import { exchangeBytesMax, TRANSPORT_LIMITS, type TransportLimits } from './limits.ts';
+import { judgeQuestion, readInput, refusalOfQuestion, type Question, type Questions } from './questions.ts';
 import { refusals, type Refusal } from './refusals.ts';
 
 export interface ReceiverOptions {
@@ -28,6 +29,8 @@ export interface ReceiverOptions {
   /** `header`: of `Authorization`; `certificate`: SHA-256 of a client certificate that was verified, hex. Null: nobody who is known. */
   readonly authorise: (header: string | undefined, certificate: string | null) => Peer | null | Promise<Peer | null>;
   readonly limits?: Partial<TransportLimits>;
+  /** What may be asked beside exchanges. */
+  readonly questions?: Questions;
   readonly onEvent?: (event: ReceiverEvent) => void;
 }
 
@@ -46,6 +49,8 @@ export type ReceiverEvent =
       readonly bytesOut: number;
       readonly refused: string | null;
     }
+  /** A question was answered. */
+  | { readonly kind: 'answered'; readonly token: string; readonly bytesIn: number; readonly bytesOut: number }
   /** Told so by a status of HTTP. `token`: null if nobody was known. */
   | { readonly kind: 'refused'; readonly token: string | null; readonly status: number; readonly bytesIn: number }
   /** The peer has left in the middle of it, or did not take its answer. */
@@ -200,7 +205,8 @@ class Ear {
     response.on('error', () => undefined);
     // A second one before the first is answered: nobody who means well does that, and it would be bounded by nothing.
     if (this.#connections.isBusy(socket)) return void socket.destroy();
-    const refusal = this.#judgeRequest(request);
+    const question = this.#options.questions?.get(request.url ?? '') ?? null;
+    const refusal = this.#judgeRequest(request, question);
     if (refusal !== null) return await this.#refuse(request, response, refusal, null);
     let peer: Peer | null;
     try {
@@ -212,32 +218,56 @@ class Ear {
       this.#connections.unknown(socket);
       return await this.#refuse(request, response, refusals.unknown, null);
     }
-    await this.#exchange(request, response, peer);
+    await this.#known(request, response, peer, question);
   }
 
   /** What stands against a request, whoever it is from. */
-  #judgeRequest({ method, url, headers }: IncomingMessage): Refusal | null {
+  #judgeRequest(request: IncomingMessage, question: Question | null): Refusal | null {
+    const { method, url, headers } = request;
     if (this.#isClosing) return refusals.notNow;
+    if (question !== null) return judgeQuestion(request, question);
     if (url !== EXCHANGE_PATH) return refusals.notFound;
     if (method !== 'POST') return refusals.otherMethod;
     if (headers['content-type'] !== CONTENT_TYPE || headers['content-encoding'] !== undefined) return refusals.otherType;
     return Number(headers['content-length'] ?? 0) > exchangeBytesMax(this.limits) ? refusals.tooLong : null;
   }
 
-  async #exchange(request: IncomingMessage, response: ServerResponse, peer: Peer): Promise<void> {
+  /** One thing at a time of a connection, and of a token no more than it may have. */
+  async #known(request: IncomingMessage, response: ServerResponse, peer: Peer, question: Question | null): Promise<void> {
     const token = peer.id;
-    if (!peer.rights.includes('add')) return await this.#refuse(request, response, refusals.forbidden, token);
+    const right = question === null ? 'add' : question.right;
+    if (right !== null && !peer.rights.includes(right)) return await this.#refuse(request, response, refusals.forbidden, token);
     const waitMs = this.#deps.refusals.waitMs(token);
     if (waitMs > 0) return await this.#refuse(request, response, refusals.tooMany(waitMs), token);
     if (!this.#connections.begin(request.socket, token)) return await this.#refuse(request, response, refusals.tooMany(1000), token);
     try {
       if (request.headers.expect !== undefined) response.writeContinue();
+      if (question !== null) return await this.#ask(request, response, peer, question);
       const { outcome, bytesIn } = await hearExchange(request, response, peer, this.#deps);
       await this.#answer(request, response, { token, outcome, bytesIn });
     } catch (error) {
       await this.#fail(request, response, error, token);
     } finally {
       this.#connections.end(request.socket);
+    }
+  }
+
+  async #ask(request: IncomingMessage, response: ServerResponse, peer: Peer, question: Question): Promise<void> {
+    const token = peer.id;
+    const bytesIn = Number(request.headers['content-length'] ?? 0);
+    try {
+      const input = question.method === 'GET' ? null : await readInput(request, this.limits.headerMs);
+      const body = JSON.stringify(await question.answer(peer, input));
+      const bytesOut = Buffer.byteLength(body);
+      response.writeHead(200, { 'content-type': 'application/json', 'content-length': bytesOut });
+      response.write(body);
+      drain(request, this.limits);
+      this.#say((await this.#finish(response)) ? { kind: 'answered', token, bytesIn, bytesOut } : { kind: 'gone', token, bytesIn });
+    } catch (error) {
+      const refusal = isHoldfastError(error) ? refusalOfQuestion(error) : null;
+      if (refusal === null) throw error;
+      this.#deps.refusals.take(token);
+      await this.#refuse(request, response, refusal, token, bytesIn);
     }
   }
 

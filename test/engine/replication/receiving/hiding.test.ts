@@ -1,0 +1,49 @@
+/** What a token may delete: with the right, in its own name space, and nothing that is younger than its floor. */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { Peer } from '../../../../src/engine/replication/frames.ts';
+import { hideFor } from '../../../../src/engine/replication/receiving/hiding.ts';
+import { unhideSnapshot } from '../../../../src/engine/repository/pins.ts';
+import type { Snapshot } from '../../../../src/engine/repository/ledger.ts';
+import { extents, PEER, twoSites, type TwoSites } from './two-sites.ts';
+
+let sites: TwoSites;
+let snapshot: Snapshot;
+beforeAll(async () => {
+  sites = await twoSites();
+  snapshot = await sites.capture(extents(0, 5, 1));
+  await sites.send(snapshot);
+});
+afterAll(async () => {
+  await sites[Symbol.asyncDispose]();
+});
+
+const hide = (peer: Partial<Peer>): Promise<void> =>
+  hideFor(sites.installation.home, { ...PEER, rights: ['hide'], ...peer }, { lineage: snapshot.lineage, snapshot: snapshot.id });
+const isHidden = async (): Promise<boolean | undefined> => {
+  const target = await sites.target();
+  return target.ledger().snapshots.get(snapshot.id)?.hidden;
+};
+
+test('nobody hides without the right, below the floor, or what is not its own', async () => {
+  await expect(hide({ rights: ['add', 'read'] })).rejects.toMatchObject({ code: 'RECEIVER_DENIED' });
+  await expect(hide({ prefix: 'other-' })).rejects.toMatchObject({ code: 'SNAPSHOT_NOT_FOUND' });
+  // Another sender's name space in the same repository.
+  await expect(hide({ prefix: 'other-', repository: `${PEER.prefix}v` })).rejects.toMatchObject({ code: 'SNAPSHOT_NOT_FOUND' });
+  const ageMs = Date.now() - snapshot.takenMs;
+  await expect(hide({ retentionFloorMs: ageMs + 60_000 })).rejects.toMatchObject({
+    code: 'RETENTION_FLOOR',
+    details: { fromMs: snapshot.takenMs + ageMs + 60_000 },
+  });
+  expect(await isHidden()).toBe(false);
+});
+
+test('what is old enough is hidden, once, and can be shown again', async () => {
+  await hide({ retentionFloorMs: Date.now() - snapshot.takenMs });
+  expect(await isHidden()).toBe(true);
+  await hide({ retentionFloorMs: null });
+  const target = await sites.target();
+  const version = target.ledger().snapshots.get(snapshot.id)?.version ?? 0;
+  expect(version).toBe(1);
+  await unhideSnapshot(target, snapshot.id, version);
+  expect(await isHidden()).toBe(false);
+});

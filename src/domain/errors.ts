@@ -244,7 +244,12 @@ export const ERROR_KINDS = {
     hint: 'see its output in the log of the node; without hooks the snapshot is crash-consistent',
   },
 
-  RECEIVER_NOT_FOUND: { summary: 'no such receiver', retryable: false, exitCode: 3, hint: '`holdfast replicate status` shows the names' },
+  RECEIVER_NOT_FOUND: {
+    summary: 'no such receiver',
+    retryable: false,
+    exitCode: 3,
+    hint: '`holdfast replicate receiver list` shows the names',
+  },
   RECEIVER_RUNS: {
     summary: 'a receiver serves this installation already',
     retryable: false,

@@ -7,6 +7,7 @@ import { JOB_IDS, type CaptureResult, type JobKind } from '../../src/domain/jobs
 import { ensureTemporal } from '../../src/faces/stack/components.ts';
 import { describeWith, finder } from '../faces/stack/describe-with.ts';
 import { digestOfImage } from '../systems/image.ts';
+import { raiseReceiver, type StagedReceiver } from './replication-stage.ts';
 import { expectSound, raiseStage, until, type Stage } from './stage.ts';
 
 const EXTENT = 64 * 1024;
@@ -22,12 +23,15 @@ test('the operations page has a line for each workflow', () => {
 const describeTemporal = await describeWith('temporal');
 describeTemporal("with Temporal's own client alone", () => {
   let stage: Stage;
+  let receiver: StagedReceiver;
   let snapshot = 'SNAPSHOT';
   let environment: NodeJS.ProcessEnv;
 
   beforeAll(async () => {
     stage = await raiseStage(finder);
-    for (const store of ['local', 'cloud']) await stage.installation.addStore(store);
+    for (const store of ['local', 'cloud', 'there']) await stage.installation.addStore(store);
+    receiver = await raiseReceiver(stage, 'there');
+    await receiver.enter('offsite');
     const writes = Array.from({ length: 20 }, (_, i) => ({ extent: i * 2, content: i * 2 + 2 }));
     await stage.installation.addVolume('db', ['local'], { sizeBytes: 50 * EXTENT, extentBytes: EXTENT, writes });
     const folder = path.dirname((await ensureTemporal(finder)).path);
@@ -38,7 +42,10 @@ describeTemporal("with Temporal's own client alone", () => {
       TEMPORAL_NAMESPACE: stage.temporal.namespace,
     };
   });
-  afterAll(async () => stage[Symbol.asyncDispose]());
+  afterAll(async () => {
+    await receiver[Symbol.asyncDispose]();
+    await stage[Symbol.asyncDispose]();
+  });
 
   const target = (): string => path.join(stage.installation.folder, 'db.restored');
   /** A line as a person would run it, with the names of this installation in it. */
@@ -59,7 +66,7 @@ describeTemporal("with Temporal's own client alone", () => {
   test('every workflow starts from its line and ends well', async () => {
     const captured = (await (await start('captureSnapshot')).result()) as CaptureResult;
     snapshot = captured.snapshot;
-    for (const kind of ['copySnapshot', 'restoreVolume', 'verifyStore', 'collectGarbage'] as const) {
+    for (const kind of ['copySnapshot', 'replicateSnapshot', 'restoreVolume', 'verifyStore', 'collectGarbage'] as const) {
       const result: unknown = await (await start(kind)).result();
       expect([kind, result]).toEqual([kind, expect.objectContaining({})]);
     }

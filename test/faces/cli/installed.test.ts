@@ -15,6 +15,7 @@ import { JOB_IDS } from '../../../src/domain/jobs.ts';
 import { ensureTemporal } from '../../../src/faces/stack/components.ts';
 import { describeWith, finder } from '../stack/describe-with.ts';
 import { useDisk } from '../../engine/volumes/nbd/disk-user.ts';
+import { freePort, spawnReceiver } from './receiver-process.ts';
 import { cli, cliJson, errorOf, type CliOptions, type CliRun } from './run-cli.ts';
 
 const EXTENT = 256 * 1024;
@@ -254,12 +255,19 @@ describeInstalled('an installation', () => {
     await writeFile(at('db-log.img'), Buffer.alloc(EXTENT));
     await json('volume', 'add', 'db-log', at('db-log.img'), '--store', 'local');
     await json('volume', 'attach', 'db-log');
+    const port = await freePort();
+    const receiver = spawnReceiver({ ...options.variables, HOLDFAST_RECEIVER_LISTEN: `127.0.0.1:${port}` });
+    const { token } = await json<{ readonly token: string }>('receiver', 'token', 'add', '--store', 'local', '--prefix', 'from-');
+    await writeFile(at('token'), token);
+    await json('replicate', 'receiver', 'add', 'offsite', '--url', `http://127.0.0.1:${port}`, '--token', `file:${at('token')}`);
+    await receiver.ready;
     for (const line of starts) {
       await shell(line);
       const id = (/--workflow-id (\S+)/.exec(line)?.[1] ?? '').replaceAll('SNAPSHOT', snapshot);
       expect((await run('job', 'wait', id)).code).toBe(0);
     }
     expect(await restored(at('by-temporal.img'))).toBe(true);
+    await receiver.end('SIGTERM');
     for (const line of page.split('\n').filter((one) => /^temporal workflow (result|query|list)/.test(one))) await shell(line);
   }, 120_000);
 

@@ -64,6 +64,10 @@ async function reconcile(session: Session, { dryRun }: { readonly dryRun?: boole
   const text = plan.length === 0 ? 'Temporal holds all that the logs ask for\n' : plan.map((step) => `${stepLine(step)}\n`).join('');
   if (!session.settings.json) session.terminal.out(text);
   if (dryRun !== true) for (const step of plan) await carryOut(session, step);
+  // Made anew whether they are there or not, which nobody can tell from one that was changed by hand.
+  if (dryRun !== true)
+    for (const policy of (await (await session.home()).catalog.sync()).policies.values())
+      if (policy.everyMs !== null) await jobs.schedule(policy);
   const running = [...known.values()].filter((one) => one === 'running').length;
   session.print({ dryRun: dryRun === true, running, plan }, () =>
     plan.length === 0

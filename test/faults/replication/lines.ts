@@ -28,6 +28,7 @@ export type ReceiverLine =
   | { readonly kind: 'reached'; readonly point: string }
   | { readonly kind: 'serves'; readonly port: number }
   | { readonly kind: 'tended' }
+  | { readonly kind: 'closed'; readonly what: string }
   | { readonly kind: 'alarm'; readonly message: string };
 
 export const tell = (line: SenderLine | ReceiverLine): void => {

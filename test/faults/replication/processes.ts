@@ -43,6 +43,7 @@ export function startReceiver({ world, proxy, dice, onKilled, onViolation, note 
   let child: Child<ReceiverOrder, ReceiverLine>;
   let serving = Promise.withResolvers<void>();
   let tended = (): void => undefined;
+  let closed = 'nothing';
 
   const begin = (): void => {
     let reached: string | null = null;
@@ -58,6 +59,7 @@ export function startReceiver({ world, proxy, dice, onKilled, onViolation, note 
           proxy.target = line.port;
           serving.resolve();
         } else if (line.kind === 'tended') tended();
+        else if (line.kind === 'closed') closed = line.what;
         else note(`the receiver says: ${line.message}`);
       },
     });
@@ -101,7 +103,7 @@ export function startReceiver({ world, proxy, dice, onKilled, onViolation, note 
       isWanted = false;
       residentBytesMax = Math.max(residentBytesMax, child.residentBytesMax);
       const how = await child.dismiss();
-      if (!/^0\b/.test(how)) throw new Violation(`the receiver did not stop, but ended with ${how}`);
+      if (!/^0\b/.test(how)) throw new Violation(`the receiver did not stop, but ended with ${how} after it had closed ${closed}`);
       return residentBytesMax;
     },
     async kill() {

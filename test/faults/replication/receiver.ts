@@ -103,7 +103,14 @@ for await (const line of createInterface({ input: process.stdin })) {
     tell({ kind: 'tended' });
   }
 }
-await server.close(1000);
-await receiving[Symbol.asyncDispose]();
-await threads[Symbol.asyncDispose]();
-await home[Symbol.asyncDispose]();
+// One that does not come to its end has told how far it has come.
+const closing = [
+  ['the server', () => server.close(1000)],
+  ['the sessions', () => receiving[Symbol.asyncDispose]()],
+  ['the threads', () => threads[Symbol.asyncDispose]()],
+  ['the home', () => home[Symbol.asyncDispose]()],
+] as const;
+for (const [what, close] of closing) {
+  await close();
+  tell({ kind: 'closed', what });
+}

@@ -38,6 +38,10 @@ export const CHECKPOINT_PART_ROWS = 524_288;
 export const CHECKPOINT_RECORDS = 256;
 /** ... or the rows touched since exceed this share of the table. */
 export const CHECKPOINT_TAIL_SHARE = 0.25;
+/** Plain bytes of a part of a folded log's checkpoint: a quarter of what an envelope may open to. */
+export const CHECKPOINT_PART_BYTES = 16 * MIB;
+/** Checkpoints kept: the newest, and the one before it for whoever has just begun to read that. */
+export const CHECKPOINTS_KEPT = 2;
 
 /** Entries in one log record. */
 export const RECORD_ENTRIES_MAX = 64;
@@ -106,3 +110,5 @@ export const DUCKDB_FOLD_BYTES = 2048 * MIB;
 export const CHUNK_ROWS = 2048;
 /** Files fetched at once for a fold: 16 MiB packs, so 64 MiB. */
 export const FILES_IN_FLIGHT = 4;
+/** Records of a table's log between two checkpoints: at a batch a second 17 minutes, and a second or so to fold when it is opened. */
+export const TABLE_CHECKPOINT_RECORDS = 1024;

@@ -17,7 +17,7 @@ export interface Archiver {
 }
 
 export async function openArchiver(store: ObjectStore, source: Source): Promise<Archiver> {
-  const archive = openTableArchive({ store, key: KEY, environment });
+  const archive = openTableArchive({ store, key: KEY, environment, checkpointRecords: 5 });
   await archive.sync();
   await ensureForm(archive, { form: 'debezium', placeholder: PLACEHOLDER_DEFAULT });
   await addPartitions(

@@ -3,29 +3,39 @@
  * takes this and adds nothing to it.
  */
 import { HoldfastError } from '../../../domain/errors.ts';
+import { TABLE_CHECKPOINT_RECORDS } from '../../../domain/limits.ts';
 import type { SealingKey } from '../../../ground/sealing/envelope.ts';
 import type { ObjectStore } from '../../../ground/stores/object-store.ts';
+import { createCheckpoints } from '../../log/checkpoints.ts';
 import { createFoldedLog, type FoldedLog } from '../../log/folded-log.ts';
 import { createLog } from '../../log/log.ts';
 import type { Environment } from '../../repository/environment.ts';
 import { logName } from '../../repository/object-names.ts';
 import { TABLE_ENTRY_KINDS, tableEntrySchema, type TableEntry, type TableForm } from './entries.ts';
 import { applyEntry, EMPTY_TABLE, refusalOf, type TableState } from './state.ts';
+import { decodeTableState, encodeTableState } from './state-lines.ts';
 
 export interface TableArchive extends FoldedLog<TableState, TableEntry> {
   readonly store: ObjectStore;
   readonly key: SealingKey;
   readonly environment: Environment;
+  /** Writes a checkpoint of what is known, if one is due. Whoever archives asks for it after its batches. Returns its n, or null. */
+  checkpoint(): Promise<number | null>;
 }
+
+const NAME = 'the table archive';
 
 export interface TableArchiveOptions {
   /** The store, below `tables/<name>/`. */
   readonly store: ObjectStore;
   readonly key: SealingKey;
   readonly environment: Environment;
+  /** A checkpoint is due after this many records. */
+  readonly checkpointRecords?: number;
 }
 
-export function openTableArchive({ store, key, environment }: TableArchiveOptions): TableArchive {
+export function openTableArchive(options: TableArchiveOptions): TableArchive {
+  const { store, key, environment, checkpointRecords = TABLE_CHECKPOINT_RECORDS } = options;
   const log = createLog<TableEntry>({
     store,
     sealing: key,
@@ -34,12 +44,26 @@ export function openTableArchive({ store, key, environment }: TableArchiveOption
     kinds: TABLE_ENTRY_KINDS,
     random: environment.random,
   });
+  const checkpoints = createCheckpoints<TableState>({
+    store,
+    key,
+    environment,
+    of: NAME,
+    state: { encode: encodeTableState, decode: decodeTableState },
+    everyRecords: checkpointRecords,
+  });
   const folded = createFoldedLog<TableState, TableEntry>(
     log,
-    { of: 'the table archive', empty: EMPTY_TABLE, refusal: refusalOf, apply: (state, entry, { seq }) => applyEntry(state, entry, seq) },
+    {
+      of: NAME,
+      begin: checkpoints.begin,
+      empty: EMPTY_TABLE,
+      refusal: refusalOf,
+      apply: (state, entry, { seq }) => applyEntry(state, entry, seq),
+    },
     environment,
   );
-  return { store, key, environment, ...folded };
+  return { store, key, environment, ...folded, checkpoint: () => checkpoints.writeIfDue(folded.known()) };
 }
 
 /** Gives an archive its form, or finds that it has just that one. */

@@ -7,13 +7,14 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { isHoldfastError } from '../../../../src/domain/errors.ts';
 import { Duck } from '../../../../src/engine/tables/archive/duck.ts';
-import { claimRole } from '../../../../src/engine/tables/archive/archive.ts';
+import { claimRole, openTableArchive } from '../../../../src/engine/tables/archive/archive.ts';
 import { buildPastState } from '../../../../src/engine/tables/past-state/past-state.ts';
 import { loadEvents } from '../../../../src/engine/tables/past-state/loading.ts';
 import { planPastState } from '../../../../src/engine/tables/past-state/plan.ts';
 import { makeSnapshot } from '../../../../src/engine/tables/past-state/snapshot.ts';
 import { seededFaults, seededRandom, withFaults } from '../../../../src/ground/stores/faulty.ts';
-import { createMemoryStore } from '../../memory-store.ts';
+import { createMemoryStore, type MemoryStore } from '../../memory-store.ts';
+import { environment, KEY } from '../../repository/world.ts';
 import { archiveSome, heartbeat, idOf, openArchiver, type Archiver } from '../archiver.ts';
 import { referenceHash } from '../reference-proof.ts';
 import { createSource, type Random, type Source } from '../source-model.ts';
@@ -34,6 +35,7 @@ async function live(open: () => Promise<Archiver>, source: Source, random: Rando
     const snapshots = await claimRole(archiver.archive, 'snapshots');
     for (;;) {
       await archiveSome(archiver, duck, source, random);
+      await archiver.archive.checkpoint();
       const { partitions } = archiver.archive.known();
       if (random() < 0.3) await makeSnapshot(archiver.archive, duck, snapshots, idOf(Math.floor(random() * source.topic.length)));
       if (source.topic.every((records, partition) => partitions.get(idOf(partition))?.next === records.length)) return 'done';
@@ -55,6 +57,15 @@ async function archivedOffsets({ archive }: Archiver): Promise<Map<number, numbe
   return offsets;
 }
 
+/** From its newest checkpoint and from the first record: one state. */
+async function expectSameFold(store: MemoryStore): Promise<void> {
+  const bare = createMemoryStore();
+  for (const [name, bytes] of store.objects) if (!name.startsWith('checkpoint')) bare.objects.set(name, bytes);
+  const fold = (from: MemoryStore) => openTableArchive({ store: from, key: KEY, environment }).sync();
+  expect([...store.objects.keys()].some((name) => name.startsWith('checkpoint/'))).toBe(true);
+  expect(await fold(store)).toEqual(await fold(bare));
+}
+
 test.each(seeds)('seed %i: each offset once, and nothing else', async (seed) => {
   const random = seededRandom(seed);
   const source = createSource(random, { keys: 12, partitions: 3 });
@@ -73,6 +84,7 @@ test.each(seeds)('seed %i: each offset once, and nothing else', async (seed) => 
   expect(Object.keys(faulty.injected())).not.toEqual([]);
 
   const archiver = await openArchiver(memory, source);
+  await expectSameFold(memory);
   const offsets = await archivedOffsets(archiver);
   for (const partition of archiver.archive.known().partitions.values()) {
     expect(partition.next).toBe(source.topic[partition.number]?.length);

@@ -19,6 +19,7 @@ import { serveMetrics } from '../src/ground/metrics/metrics-server.ts';
 import { createMetricsRegistry } from '../src/ground/metrics/registry.ts';
 import { createStoreMetrics } from '../src/ground/stores/measured.ts';
 import { Threads } from '../src/ground/threads/threads.ts';
+import { createLagMetrics } from '../src/systems/replication/sender-metrics.ts';
 import { openProcessHome } from './process-home.ts';
 import { connectTemporal } from './temporal-connection.ts';
 
@@ -46,6 +47,8 @@ export async function runWorkerProcess(role: Role, variables: Variables): Promis
   const home = stack.use(await openProcessHome(configuration, variables, log, createStoreMetrics(registry)));
   const threads = stack.use(new Threads(configuration.threads === null ? {} : { count: configuration.threads }));
   if (configuration.metrics.port > 0) {
+    // One process of an installation at the least, and seldom more: each looks it up for itself.
+    if (role === 'controller') createLagMetrics(registry, home);
     const served = stack.use(await serveMetrics({ registry, ...configuration.metrics }));
     log.info({ url: served.url }, 'metrics are served');
   }

@@ -1,9 +1,12 @@
 /** `holdfast replicate` against a real Temporal server, the workers of a stage, and a real receiver behind its transport. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Registry } from 'prom-client';
 import { volumeName } from '../../../src/domain/ids.ts';
 import type { ReplicateResult } from '../../../src/domain/jobs.ts';
 import { mintToken } from '../../../src/engine/replication/tokens.ts';
+import { createLagMetrics } from '../../../src/systems/replication/sender-metrics.ts';
 import { writeExtents } from '../../systems/image.ts';
 import { raiseReceiver, type StagedReceiver } from '../../workflows/replication-stage.ts';
 import { raiseStage, type Stage } from '../../workflows/stage.ts';
@@ -107,6 +110,12 @@ describeTemporal('holdfast replicate', () => {
     await stage.run('captureSnapshot', { volume: 'db' });
     const [behind] = await json<readonly StatusLine[]>('status');
     expect(behind?.lag).toMatchObject({ last: { snapshot: result.snapshot }, snapshots: 1, bytes: EXTENT });
+    const registry = new Registry();
+    createLagMetrics(registry, stage.installation.home);
+    const told = async (): Promise<string> => registry.metrics();
+    await told();
+    while (!(await told()).includes('{')) await sleep(20);
+    expect(await told()).toContain(`holdfast_replication_lag_bytes{volume="db",receiver="offsite"} ${EXTENT}`);
     expect((await run('status')).out).toMatch(/db +offsite +\S+ +1 snapshots, 64.0 KiB/);
     expect((await run('start', 'db', '--receiver', 'offsite')).out).toMatch(
       /is at offsite, on 01.*\n +1 extent named .* 1 sent .* on the wire\n/,

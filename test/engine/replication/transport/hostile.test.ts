@@ -22,7 +22,7 @@ import { data, listenAs, NAME, SESSION, type Ear, type EarOptions } from './an-e
 const MIB = 1024 * 1024;
 const never = new AbortController().signal;
 const commit = { kind: 'COMMIT', root: NAME } as const;
-const BRISK: Partial<TransportLimits> = { headerMs: 300, behindMs: 400, unknownMs: 600, answerMs: 400 };
+const BRISK: Partial<TransportLimits> = { headerMs: 500, behindMs: 1000, unknownMs: 1000, answerMs: 1000 };
 
 let toClose: AsyncDisposable[] = [];
 afterEach(async () => {
@@ -58,8 +58,8 @@ const rawPeer = async (ear: Ear): Promise<RawPeer> => {
   return {
     socket,
     received: () => Buffer.concat(pieces),
-    async until(ms = 5000) {
-      const afterMs = await Promise.race([closed, pause(ms, null)]);
+    async until(ms = 20_000) {
+      const afterMs = await Promise.race([closed, pause(ms, null, { ref: false })]);
       return { text: Buffer.concat(pieces).toString('latin1'), closed: afterMs !== null, afterMs: afterMs ?? ms };
     },
   };
@@ -80,6 +80,12 @@ const say = async (ear: Ear, token: string, body: Buffer): Promise<{ status: num
   return { status: response.status, answers, body: bytes.toString() };
 };
 const refusedWith = (code: string) => expect.objectContaining({ kind: 'REFUSED', code });
+
+/** Waits for what must come to be; the machine may be busy. */
+const eventually = async (isSo: () => boolean): Promise<void> => {
+  for (let waits = 0; waits < 400 && !isSo(); waits++) await pause(25);
+  expect(isSo()).toBe(true);
+};
 
 /** Another sender, that goes on while the work does, and is never refused. */
 const beside = async (ear: Ear, work: () => Promise<void>): Promise<void> => {
@@ -152,15 +158,14 @@ describe('bodies', () => {
     const token = ear.token();
     const peer = await rawPeer(ear);
     peer.socket.write(head(token, 5 * MIB));
-    await pause(100);
-    expect(peer.received().toString()).toMatch(/^HTTP\/1.1 413 /);
+    await eventually(() => peer.received().toString().startsWith('HTTP/1.1 413 '));
 
     const chunked = await rawPeer(ear);
     chunked.socket.write(head(token, 0).replace('content-length: 0', 'transfer-encoding: chunked'));
     const body = bytesOf(SESSION, ...Array.from({ length: 40 }, () => data(256 * 1024)));
     chunked.socket.write(`${body.length.toString(16)}\r\n`);
     chunked.socket.write(body);
-    const { text } = await chunked.until(3000);
+    const { text } = await chunked.until(20_000);
     expect(text).toMatch(/^HTTP\/1.1 413 /);
     expect(ear.heard.length).toBeLessThan(20);
   });
@@ -217,7 +222,7 @@ describe('requests', () => {
     const ear = await listen();
     const peer = await rawPeer(ear);
     peer.socket.write(text);
-    const said = await peer.until(1500);
+    const said = await peer.until(20_000);
     expect(said.text).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
     expect(JSON.parse(said.text.slice(said.text.indexOf('\r\n\r\n') + 4))).toEqual({
       code: expect.any(String),
@@ -249,7 +254,7 @@ describe('requests', () => {
     const peer = await rawPeer(ear);
     const one = Buffer.concat([Buffer.from(head(ear.token(), body.length)), body]);
     peer.socket.write(Buffer.concat([one, one, one]));
-    expect((await peer.until(1000)).closed).toBe(true);
+    expect((await peer.until(20_000)).closed).toBe(true);
     expect(ear.heard.length).toBeLessThanOrEqual(2);
   });
 });
@@ -289,13 +294,12 @@ describe('slow and silent peers', () => {
       const peers = await Promise.all(Array.from({ length: 4 }, () => rawPeer(ear)));
       for (const { socket } of peers) misbehave(socket, token);
       for (const peer of peers) {
-        const said = await peer.until(4000);
+        const said = await peer.until(20_000);
         expect(said).toMatchObject({ closed: true, text: expect.stringContaining(status) });
-        expect(said.afterMs).toBeLessThan(3000);
       }
     });
     // All that is left is the other sender's.
-    expect(ear.server.connections).toBe(1);
+    await eventually(() => ear.server.connections === 1);
   });
 
   test('a receiver that is slow itself blames nobody', async () => {
@@ -307,32 +311,30 @@ describe('slow and silent peers', () => {
       Array.from({ length: 30 }, () => data(128 * 1024)),
       never,
     );
-    await pause(1500);
+    await pause(2000);
     ear.release();
     expect(await underWay).toHaveLength(30);
   });
 
-  test('a peer that never reads its answers is cut off', async () => {
+  test('a peer that never reads its answer is cut off', async () => {
     const names = Array.from({ length: 8192 }, (_, at) => ({ at, name: NAME }));
+    // More than the kernel takes for it.
     const ear = await listen({
+      limits: { answerBytes: 32 * MIB },
       answer: (frame) =>
         frame.kind === 'PUSH_INQUIRY' ? { kind: 'MISSING', subtree: 0, round: frame.round, outstanding: 8192, pages: [], names } : null,
     });
-    const token = ear.token();
     const asks = Array.from(
-      { length: 14 },
+      { length: 100 },
       (_, i) => ({ kind: 'PUSH_INQUIRY', underWay: false, subtree: 0, round: i + 1, pages: [] }) as const,
     );
     const body = bytesOf(SESSION, ...asks);
+    const token = ear.token();
     await beside(ear, async () => {
       const peer = await rawPeer(ear);
       peer.socket.pause();
-      for (let i = 0; i < 6 && !peer.socket.destroyed; i++) {
-        peer.socket.write(Buffer.concat([Buffer.from(head(token, body.length)), body]));
-        await pause(150);
-      }
-      await pause(600);
-      expect(ear.events).toContainEqual(expect.objectContaining({ kind: 'gone' }));
+      peer.socket.write(Buffer.concat([Buffer.from(head(token, body.length)), body]));
+      await eventually(() => ear.events.some((event) => event.kind === 'gone' && event.token === token.split('.')[1]));
     });
     expect(ear.server.connections).toBe(1);
   });
@@ -350,58 +352,54 @@ describe('slow and silent peers', () => {
     const silent = await rawPeer(ear);
     const garbage = await rawPeer(ear);
     garbage.socket.write(Buffer.alloc(2000, 0x16));
-    expect(await silent.until(2000)).toMatchObject({ closed: true });
-    expect(await garbage.until(2000)).toMatchObject({ closed: true });
-    await pause(100);
-    expect(ear.server.connections).toBe(0);
+    expect(await silent.until(20_000)).toMatchObject({ closed: true });
+    expect(await garbage.until(20_000)).toMatchObject({ closed: true });
+    await eventually(() => ear.server.connections === 0);
   });
 });
 
 describe('connections', () => {
   test('strangers have their own bound, and keep nobody out who is known', async () => {
-    const ear = await listen({ limits: { connectionsUnknown: 4, unknownMs: 400 } });
+    const ear = await listen({ limits: { connectionsUnknown: 4, unknownMs: 1500, headerMs: 1500 } });
     await beside(ear, async () => {
-      await pause(50);
+      await eventually(() => ear.heard.length > 0);
       const strangers = await Promise.all(Array.from({ length: 12 }, () => rawPeer(ear)));
-      await pause(100);
-      expect(strangers.filter(({ socket }) => !socket.closed)).toHaveLength(4);
-      expect(ear.events).toContainEqual({ kind: 'full' });
-      await pause(500);
-      expect(strangers.every(({ socket }) => socket.closed)).toBe(true);
+      await eventually(() => ear.events.filter(({ kind }) => kind === 'full').length === 8);
+      await eventually(() => strangers.filter(({ socket }) => socket.closed).length === 8);
+      await eventually(() => strangers.every(({ socket }) => socket.closed));
     });
   });
 
   test('a token has so many, and those that wait for nothing give way', async () => {
-    const ear = await listen({ holds: true, limits: { connectionsOfToken: 3, idleMs: 5000, behindMs: 5000 } });
+    const ear = await listen({ holds: true, limits: { connectionsOfToken: 3, unknownMs: 60_000, behindMs: 60_000 } });
     const token = ear.token();
     const body = bytesOf(SESSION, commit);
     const busy = async (): Promise<RawPeer> => {
       const peer = await rawPeer(ear);
       peer.socket.write(Buffer.concat([Buffer.from(head(token, body.length)), body]));
-      await pause(30);
       return peer;
     };
+    const answered = (peer: RawPeer, how: RegExp) => eventually(() => how.test(peer.received().toString()));
     const peers = [await busy(), await busy(), await busy()];
-    const fourth = await busy();
-    expect(fourth.received().toString()).toMatch(/^HTTP\/1.1 429 [^]*retry-after: 1/);
+    await eventually(() => ear.heard.length === 6);
+    await answered(await busy(), /^HTTP\/1.1 429 [^]*retry-after: 1/);
     ear.release();
-    await pause(50);
-    for (const peer of peers) expect(peer.received().toString()).toMatch(/^HTTP\/1.1 200 /);
-    expect((await busy()).received().toString()).toMatch(/^HTTP\/1.1 200 /);
-    expect(peers.filter(({ socket }) => socket.closed)).toHaveLength(1);
+    for (const peer of peers) await answered(peer, /^HTTP\/1.1 200 /);
+    await eventually(() => ear.events.filter(({ kind }) => kind === 'exchange').length === 3);
+    await answered(await busy(), /^HTTP\/1.1 200 /);
+    await eventually(() => peers.filter(({ socket }) => socket.closed).length === 1);
   });
 
   test('in all', async () => {
-    const ear = await listen({ limits: { connections: 5, unknownMs: 5000 } });
+    const ear = await listen({ limits: { connections: 5, unknownMs: 60_000, headerMs: 60_000 } });
     const peers = await Promise.all(Array.from({ length: 20 }, () => rawPeer(ear)));
-    await pause(100);
-    expect(peers.filter(({ socket }) => !socket.closed)).toHaveLength(5);
+    await eventually(() => peers.filter(({ socket }) => socket.closed).length === 15);
     expect(ear.server.connections).toBe(5);
   });
 });
 
 test('what thirty peers leave half said stays in bounds', async () => {
-  const ear = await listen({ limits: { behindMs: 20_000, connectionsOfToken: 60 } });
+  const ear = await listen({ limits: { behindMs: 60_000, unknownMs: 60_000, headerMs: 60_000, connectionsOfToken: 60 } });
   const token = ear.token();
   const before = process.memoryUsage();
   const peers = await Promise.all(Array.from({ length: 30 }, () => rawPeer(ear)));
@@ -414,7 +412,6 @@ test('what thirty peers leave half said stays in bounds', async () => {
   expect(grown).toBeLessThan(30 * (4 * MIB + 2 * 2 * MIB + MIB));
   expect(ear.heard.filter(({ kind }) => kind === 'DATA')).toEqual([]);
   for (const { socket } of peers) socket.destroy();
-  await pause(200);
-  expect(ear.server.connections).toBe(0);
-  expect(ear.events.filter(({ kind }) => kind === 'gone')).toHaveLength(30);
+  await eventually(() => ear.server.connections === 0);
+  await eventually(() => ear.events.filter(({ kind }) => kind === 'gone').length === 30);
 });

@@ -13,6 +13,7 @@ import type { SnapshotId } from '../../domain/ids.ts';
 import { emptyLedger, type Ledger, type Snapshot } from './ledger.ts';
 import { stageTable } from './sqlite-loader.ts';
 import type { PackUse, Table, TableRow, TableWriter } from './table.ts';
+import { inTransaction } from '../../ground/sqlite/transaction.ts';
 
 const SCHEMA_VERSION = 1;
 const SCHEMA = `
@@ -71,33 +72,18 @@ const versionOf = (db: DatabaseSync): number => Number(db.prepare('PRAGMA user_v
 
 /** In one transaction, judged inside it: a process that comes second must not empty what the first has begun to fill. */
 function createSchema(db: DatabaseSync): void {
-  db.exec('BEGIN IMMEDIATE');
-  try {
-    if (versionOf(db) !== SCHEMA_VERSION) {
-      for (const table of ['meta', 'rows', 'packs', 'parts', 'snapshots', 'used']) db.exec(`DROP TABLE IF EXISTS ${table}`);
-      db.exec(`${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION};`);
-    }
-    db.exec('COMMIT');
-  } catch (error) {
-    db.exec('ROLLBACK');
-    throw error;
-  }
+  inTransaction(db, () => {
+    if (versionOf(db) === SCHEMA_VERSION) return;
+    for (const table of ['meta', 'rows', 'packs', 'parts', 'snapshots', 'used']) db.exec(`DROP TABLE IF EXISTS ${table}`);
+    db.exec(`${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION};`);
+  });
 }
 
 function sqliteTable(db: DatabaseSync): SqliteTable {
   const statements = prepare(db);
   let saved = emptyLedger();
 
-  const transaction = (work: () => void): void => {
-    db.exec('BEGIN IMMEDIATE');
-    try {
-      work();
-      db.exec('COMMIT');
-    } catch (error) {
-      db.exec('ROLLBACK');
-      throw error;
-    }
-  };
+  const transaction = (work: () => void): void => inTransaction(db, work);
 
   const packNo = (id: Buffer): number => {
     const found = statements.packByName.get(id);

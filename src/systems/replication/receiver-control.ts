@@ -2,10 +2,10 @@
  * What an operator asks a receiver of this machine, over a Unix socket that only its user can open: `GET /status`. Operators have no
  * token, and what one sender may see of its own sessions is the transport's affair.
  */
-import { chmod, unlink } from 'node:fs/promises';
 import { createServer, request } from 'node:http';
 import { json } from 'node:stream/consumers';
 import { HoldfastError, messageOf } from '../../domain/errors.ts';
+import { listenPrivately } from '../../ground/processes/control-socket.ts';
 import type { SessionStatus } from '../../engine/replication/receiving/receiving.ts';
 
 export interface ReceiverStatus {
@@ -20,24 +20,12 @@ const ANSWER_WITHIN_MS = 10_000;
 
 /** The caller has made sure that no other receiver is alive on the socket. */
 export async function serveReceiverControl(socketPath: string, status: () => ReceiverStatus): Promise<AsyncDisposable> {
-  await unlink(socketPath).catch(() => undefined);
   const server = createServer(({ method, url }, response) => {
     const isKnown = method === 'GET' && url === '/status';
     const body = isKnown ? status() : { code: 'ARGUMENT_INVALID', message: 'a receiver knows GET /status' };
     response.writeHead(isKnown ? 200 : 404, { 'content-type': 'application/json' }).end(JSON.stringify(body));
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(socketPath, resolve);
-  });
-  await chmod(socketPath, 0o600);
-  return {
-    [Symbol.asyncDispose]: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
+  return listenPrivately(server, socketPath);
 }
 
 /** RECEIVER_UNREACHABLE when none runs here. Both ends are this build's: the answer is taken as it is. */

@@ -16,6 +16,7 @@ import type { Location } from '../../repository/location.ts';
 import type { PackEntry } from '../../repository/pack.ts';
 import { decodeRows, encodeRows, type Page } from './pages.ts';
 import { openingSchema, type Opening } from './opening.ts';
+import { inTransaction } from '../../../ground/sqlite/transaction.ts';
 
 const SCHEMA_VERSION = 1;
 const SCHEMA = `
@@ -124,16 +125,7 @@ function sessionFile(db: DatabaseSync): SessionFile {
     top: db.prepare('SELECT node, sum FROM tops WHERE subtree = ?'),
     setTop: db.prepare('INSERT OR REPLACE INTO tops (subtree, node, sum) VALUES (?, ?, ?)'),
   };
-  const transaction = (work: () => void): void => {
-    db.exec('BEGIN IMMEDIATE');
-    try {
-      work();
-      db.exec('COMMIT');
-    } catch (error) {
-      db.exec('ROLLBACK');
-      throw error;
-    }
-  };
+  const transaction = (work: () => void): void => inTransaction(db, work);
   /** Survives the machine: the write-ahead log is synced with it. */
   const synced = (work: () => void): void => {
     db.exec('PRAGMA synchronous = FULL');

@@ -8,6 +8,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { crc32 } from 'node:zlib';
 import { keyedHash, type SealedKeys } from './sealed.ts';
+import { inTransaction } from '../../../ground/sqlite/transaction.ts';
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS key (id BLOB NOT NULL);
@@ -42,16 +43,7 @@ export function openSealedNames(path: string, { tagKey }: SealedKeys): SealedNam
   const drop = db.prepare('DELETE FROM names WHERE fingerprint = ?');
   const sumOf = (fingerprint: Buffer, name: Uint8Array): number => crc32(name, crc32(fingerprint));
   const add = ({ fingerprint, name }: SealedName, node: 0 | 1): void => void set.run(fingerprint, name, node, sumOf(fingerprint, name));
-  const transaction = (work: () => void): void => {
-    db.exec('BEGIN IMMEDIATE');
-    try {
-      work();
-      db.exec('COMMIT');
-    } catch (error) {
-      db.exec('ROLLBACK');
-      throw error;
-    }
-  };
+  const transaction = (work: () => void): void => inTransaction(db, work);
   return {
     get(fingerprint) {
       const row = find.get(fingerprint);

@@ -1,8 +1,8 @@
 /** The control socket of a disk server: see disk-control.ts. */
-import { chmod, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { ERROR_KINDS, HoldfastError, isHoldfastError } from '../../../domain/errors.ts';
 import { parseInput } from '../../../domain/job-inputs.ts';
+import { listenPrivately } from '../../../ground/processes/control-socket.ts';
 import { DISK_OPERATIONS, REQUEST_BYTES_MAX, type DiskOperations } from './disk-control.ts';
 
 /** The caller has made sure that no other server is alive on the socket. */
@@ -11,7 +11,6 @@ export async function serveDiskControl(
   operations: DiskOperations,
   onMistake: (error: unknown) => void,
 ): Promise<AsyncDisposable> {
-  await unlink(socketPath).catch(() => undefined);
   const server = createServer((request, response) => {
     answer(request, operations).then(
       (result) => reply(response, 200, result ?? null),
@@ -24,18 +23,7 @@ export async function serveDiskControl(
       },
     );
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(socketPath, resolve);
-  });
-  await chmod(socketPath, 0o600);
-  return {
-    [Symbol.asyncDispose]: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
+  return listenPrivately(server, socketPath);
 }
 
 const reply = (response: ServerResponse, status: number, body: unknown): void =>

@@ -14,7 +14,7 @@ import type { Lineage, SnapshotId } from '../../domain/ids.ts';
 import { PIN_MS_DEFAULT } from '../../domain/limits.ts';
 import type { ReplicationFigures } from '../../domain/replication.ts';
 import type { Home } from '../../engine/catalog/home.ts';
-import { findReceiver } from '../../engine/catalog/receivers.ts';
+import { findReceiver, type ReceiverRecord } from '../../engine/catalog/receivers.ts';
 import { policyKey, rateAt } from '../../engine/catalog/replication-policies.ts';
 import type { Figures } from '../../engine/replication/sending/figures.ts';
 import { abandonSession, confirmSession, openSession, runRound } from '../../engine/replication/sending/session.ts';
@@ -60,7 +60,7 @@ export interface OpenedReplication {
   readonly figures: ReplicationFigures;
 }
 
-export const ownerOf = (source: RepositoryReader, lineage: Lineage): string =>
+const ownerOf = (source: RepositoryReader, lineage: Lineage): string =>
   `${Buffer.from(source.key.repositoryId).toString('hex')} ${lineage}`;
 
 const figuresOf = (figures: Figures, verified = 0): ReplicationFigures => {
@@ -134,8 +134,9 @@ export async function closeReplication(
   call: SenderCall,
 ): Promise<SnapshotId | null> {
   if (failed !== null)
-    await withSession(home, plan, failed.attempt, call, (parts) =>
-      abandonSession({ ...parts, patienceMs: ABANDON_PATIENCE_MS }, failed.session),
+    // What it says needs no content, which to have may be costly.
+    await withPlain(home, plan, failed.attempt, call, (session) =>
+      abandonSession(plainSession({ ...session, patienceMs: ABANDON_PATIENCE_MS }), failed.session),
     ).catch((error: unknown) => {
       call.signal.throwIfAborted();
       if (!isHoldfastError(error)) throw error;
@@ -154,12 +155,12 @@ async function noteReplicated(home: Home, { volume, receiver, snapshot }: Replic
 }
 
 /** Wires what a call needs and closes it again. */
-async function withSession<T>(
+async function withPlain<T>(
   home: Home,
   plan: ReplicationPlan,
   attempt: number,
   { threads, run, signal, onProgress }: SenderCall,
-  use: (parts: SessionParts) => Promise<T>,
+  use: (session: PlainSession, record: ReceiverRecord) => Promise<T>,
 ): Promise<T> {
   const state = await home.catalog.sync();
   const record = findReceiver(state, plan.receiver);
@@ -170,7 +171,6 @@ async function withSession<T>(
   const keepPin = createPinKeeper(source, replicationPin(run));
   keepPin();
   await using link = await openSenderLink(record, home.variables, () => rateAt(record.bytesPerSecondMax, window, home.environment.nowMs()));
-  using sealing = await openSealing(record, home.variables, home.cacheDir);
   const session: PlainSession = {
     ...{ source, store: plan.store, of, threads, owner, attempt, proof: plan.proof, signal, patienceMs: PATIENCE_MS },
     ...{ link: plan.takeOver ? link : takingOwn(link, owner), takesOver: true },
@@ -179,5 +179,18 @@ async function withSession<T>(
       onProgress?.(figuresOf(figures));
     },
   };
-  return await use(sealing === null ? plainSession(session) : await sealedSession(session, sealing));
+  return await use(session, record);
 }
+
+/** The same, with the content that the receiver shall have: the snapshot's, or its sealed twin's. */
+const withSession = <T>(
+  home: Home,
+  plan: ReplicationPlan,
+  attempt: number,
+  call: SenderCall,
+  use: (parts: SessionParts) => Promise<T>,
+): Promise<T> =>
+  withPlain(home, plan, attempt, call, async (session, record) => {
+    using sealing = await openSealing(record, home.variables, home.cacheDir);
+    return await use(sealing === null ? plainSession(session) : await sealedSession(session, sealing));
+  });

@@ -3,9 +3,9 @@ import { RECEIVER_POINTS, SENDER_POINTS } from './points.ts';
 import { replicationTable, runReplicationCampaign } from './campaign.ts';
 import { writeScript } from './script.ts';
 
-/** About twenty seconds, with two of the loss test; `npm run faults -- replication --seed S --runs M` goes on from here. */
+/** About twenty seconds: kills on both sides, rivals, a link that goes, and one of the loss test. `npm run faults -- replication --seed S --runs M` goes on from here. */
 const RUNS = 6;
-const SEED = 1;
+const SEED = 19;
 
 test('a script is a function of its seed, and each point has its name once', () => {
   expect(writeScript(7)).toEqual(writeScript(7));
@@ -18,7 +18,6 @@ test('what senders were told is there, whatever became of processes, messages an
   expect(report.failed).toEqual([]);
   // Which points a short set meets depends on how its processes interleave; that it kills, loses and heals does not.
   expect(report.kills.size).toBeGreaterThan(0);
-  expect(report.counts).toMatchObject({ sessions: expect.any(Number), pushedAgain: expect.any(Number) });
   expect(report.counts.pushedAgain).toBeGreaterThan(0);
   process.stderr.write(replicationTable(report));
 }, 240_000);

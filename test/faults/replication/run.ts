@@ -272,7 +272,9 @@ async function strikeAt(scene: Scene, strikes: Map<Loss, number>, { first }: Sai
     strikes.set(loss, nth);
     if (nth !== loss.nth) continue;
     await collecting.meanwhile(async () => {
-      const packs = world.harm(loss.damage, loss.percent, diceOf(script.seed, `loss ${script.losses.indexOf(loss)}`));
+      const struck = promises.known(first.snapshot)?.names ?? new Set();
+      const dice = diceOf(script.seed, `loss ${script.losses.indexOf(loss)}`);
+      const packs = await world.harm(loss.damage, loss.percent, struck, dice);
       if (packs.length === 0) return;
       promises.harm();
       counts.packsHarmed += packs.length;

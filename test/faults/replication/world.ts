@@ -53,8 +53,8 @@ export interface World extends AsyncDisposable {
   vault(): Promise<Repository>;
   /** A home on the receiver's installation with a cache that knows nothing. */
   openCold(): Promise<Home>;
-  /** Harms so many of the receiver's packs, at least one if there is one; their names. */
-  harm(damage: Damage, percent: number, dice: Dice): readonly string[];
+  /** Harms so many of the receiver's packs, at least one, and one that holds something of these names if there is any; their names. */
+  harm(damage: Damage, percent: number, names: ReadonlySet<string>, dice: Dice): Promise<readonly string[]>;
   /** Names that the receiver's table counts in packs that were harmed, now or at any earlier look. */
   lostNames(): Promise<ReadonlySet<string>>;
   /** Puts back what was harmed, as it was. */
@@ -133,12 +133,17 @@ export async function makeWorld(plans: readonly VolumePlan[], threads: Threads):
           retry: RETRY,
         },
       ),
-    harm(damage, percent, dice) {
+    async harm(damage, percent, names, dice) {
+      const { table } = await vault();
+      const hit = new Set([...names].flatMap((name) => table.get(Buffer.from(name, 'hex'))?.location.pack ?? []).map(fileNameOf));
       const packs = filesIn(packsFolder)
         .filter((file) => /-p[0-9a-f]{4}$/.test(file) && !harmed.has(file))
         .map((file) => ({ file, rank: dice.random() }))
-        .sort((a, b) => a.rank - b.rank);
-      return packs.slice(0, Math.max(1, Math.round((packs.length * percent) / 100))).flatMap(({ file }) => {
+        .sort((a, b) => a.rank - b.rank)
+        .map(({ file }) => file);
+      const first = packs.find((file) => hit.has(path.basename(file)));
+      const chosen = [...(first === undefined ? [] : [first]), ...packs.filter((file) => file !== first)];
+      return chosen.slice(0, Math.max(1, Math.round((packs.length * percent) / 100))).flatMap((file) => {
         // One that is swept at this very moment is lost anyway.
         if (!existsSync(file)) return [];
         harmed.set(file, readFileSync(file));
@@ -150,7 +155,7 @@ export async function makeWorld(plans: readonly VolumePlan[], threads: Threads):
       if (harmed.size === 0) return lost;
       const packs = new Set([...harmed.keys()].map((file) => path.basename(file)));
       for (const { fingerprint, location } of (await vault()).table.rows())
-        if (packs.has(path.basename(packNameOf(location.pack)))) lost.add(fingerprint.toString('hex'));
+        if (packs.has(fileNameOf(location.pack))) lost.add(fingerprint.toString('hex'));
       return lost;
     },
     mend() {
@@ -163,6 +168,8 @@ export async function makeWorld(plans: readonly VolumePlan[], threads: Threads):
     },
   };
 }
+
+const fileNameOf = (pack: Buffer): string => path.basename(packNameOf(pack));
 
 const filesIn = (folder: string): string[] =>
   existsSync(folder)

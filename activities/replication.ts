@@ -7,6 +7,7 @@ import { policiesOf, type ReplicationPolicy } from '../src/engine/catalog/replic
 import {
   closeReplication,
   confirmReplication,
+  noteReplicated,
   openReplication,
   replicateRound,
   type OpenedReplication,
@@ -50,6 +51,9 @@ export const createReplicationActivities = ({ home, threads }: Pick<ActivityPart
 
     confirmReplication: (plan: ReplicationPlan, opened: OpenSessionOf): Promise<ReplicationFigures> =>
       confirmReplication(home, plan, opened, callNow()),
+
+    noteReplicated: (plan: ReplicationPlan, takenMs: number, figures: ReplicationFigures): Promise<void> =>
+      noteReplicated(home, plan, takenMs, figures),
 
     closeReplication: (plan: ReplicationPlan, failed: OpenSessionOf | null): Promise<SnapshotId | null> =>
       closeReplication(home, plan, failed, callNow()),

@@ -78,8 +78,10 @@ async function replicate(input: ReplicateInput, book: Book, orders: Orders): Pro
   const course = createCourse(plan, book, orders);
   let failed: OpenSessionOf | null = null;
   try {
-    const { root, base } = await course.run();
-    return { volume, snapshot, store, receiver, root, base, figures: book.status.replication ?? NO_FIGURES };
+    const { root, base, takenMs } = await course.run();
+    const figures = book.status.replication ?? NO_FIGURES;
+    await short.noteReplicated(plan, takenMs, figures);
+    return { volume, snapshot, store, receiver, root, base, figures };
   } catch (error) {
     if (!isCancellation(error) && CLOSED_AFTER.has(failureOf(error).code)) failed = course.session();
     throw error;
@@ -174,8 +176,8 @@ function createCourse(plan: ReplicationPlan, book: Book, orders: Orders) {
 
   return {
     session: () => session,
-    async run(): Promise<{ readonly root: string | null; readonly base: ReplicateResult['base'] }> {
-      const { root, session: begun } = await open();
+    async run(): Promise<Pick<ReplicateResult, 'root' | 'base'> & { readonly takenMs: number }> {
+      const { root, takenMs, session: begun } = await open();
       // What was found committed says nothing of its base.
       const base = begun?.base?.snapshot ?? null;
       let due: readonly number[] = Array.from({ length: begun?.subtrees ?? 0 }, (_, i) => i);
@@ -184,7 +186,7 @@ function createCourse(plan: ReplicationPlan, book: Book, orders: Orders) {
         from += await shipAll(due, from);
         await orders.toGoOn();
         const missing = await confirm();
-        if (missing === null) return { root, base };
+        if (missing === null) return { root, base, takenMs };
         if (commits >= COMMITS_MAX)
           throw ApplicationFailure.nonRetryable(
             `the receiver has withheld the snapshot ${commits} times; it lacks something in subtrees ${shown(missing)}`,

@@ -22,6 +22,8 @@ export const PREFIX = 'from-';
 
 export interface StagedReceiver extends AsyncDisposable {
   readonly receiving: Receiving;
+  /** Its token, in clear and as a payload of Temporal would hold it. */
+  readonly secrets: readonly string[];
   /** Enters it in the catalog under a name. */
   enter(name: string, changes?: Partial<ReceiverRecord>): Promise<void>;
   /** Its repository of a volume. */
@@ -61,8 +63,12 @@ export async function raiseReceiver(
   // The variables of the installation are those that its processes would have.
   Object.assign(installation.variables, { [variable]: token });
   const lasting = stack.move();
+  const [, , secret = ''] = token.split('.');
+  // Of its base64 what does not depend on where it begins.
+  const encoded = [0, 1, 2].map((shift) => Buffer.from(secret.slice(shift)).toString('base64').slice(0, 40));
   return {
     receiving,
+    secrets: [secret, ...encoded],
     async enter(name, changes = {}) {
       await installation.home.catalog.append(() => ({
         kind: 'RECEIVER_ADD',

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { ApplicationFailure } from '@temporalio/common';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import type { ReplicateInput } from '../../src/domain/job-inputs.ts';
 import { volumeName } from '../../src/domain/ids.ts';
 import { QUEUE, type ReplicateResult } from '../../src/domain/jobs.ts';
@@ -79,6 +80,8 @@ describeTemporal('replicateSnapshot', () => {
     const again = await stage.run('replicateSnapshot', { volume: 'db', receiver: 'offsite' });
     expect(again).toMatchObject({ snapshot: second, figures: { referenced: 0, sent: 0 } });
     expect((await stage.installation.repository('here', 'db')).ledger().pins.size).toBe(0);
+    const history = await stage.client.workflow.getHandle('replicate.offsite.db').fetchHistory();
+    for (const secret of there.secrets) expect(historyToJSON(history)).not.toContain(secret);
   });
 
   test('a receiver and a snapshot that are not there are refused by name', async () => {

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { HoldfastError } from '../../domain/errors.ts';
 import { snapshotSchema, storeSchema, volumeSchema } from '../../domain/id-schemas.ts';
 import type { VolumeName } from '../../domain/ids.ts';
+import type { ReplicationFigures } from '../../domain/replication.ts';
 import { receiverName } from './receivers.ts';
 
 export const DAY_MINUTES = 24 * 60;
@@ -31,12 +32,18 @@ export const replicationPolicy = z.strictObject({
 });
 export type ReplicationPolicy = z.infer<typeof replicationPolicy>;
 
+const count = z.int().min(0);
 /** The newest snapshot of a volume that a receiver has confirmed. */
 export const replicated = z.strictObject({
   volume: volumeSchema,
   receiver: receiverName,
   snapshot: snapshotSchema,
   takenMs: z.int(),
+  /** What the session came to in which it went over. */
+  figures: z.strictObject({
+    ...{ logicalBytes: count, uniqueBytes: count, wireBytes: count, referenced: count },
+    ...{ sent: count, askedAgain: count, rounds: count, verified: count },
+  } satisfies Record<keyof ReplicationFigures, typeof count>),
 });
 export type Replicated = z.infer<typeof replicated>;
 

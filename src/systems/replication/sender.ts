@@ -4,6 +4,7 @@
  *     openReplication      pin the snapshot, open the session
  *     replicateRound       some subtrees, until each is closed or what was sent is asked for again
  *     confirmReplication   make it visible; MISSING_EXTENTS with the subtrees to go over again
+ *     noteReplicated       say in the catalog how far the receiver is
  *     closeReplication     end a session that has failed, lift the pin
  *
  * Who the sender is does not depend on the run: a session that was left open (Temporal was wiped, the run was terminated) is the
@@ -53,6 +54,7 @@ export interface OpenedReplication {
   readonly lineage: Lineage;
   readonly root: string | null;
   readonly sizeBytes: number;
+  readonly takenMs: number;
   /** Null: the receiver has the snapshot already. */
   readonly session: OpenedSession | null;
   /** Of the session as it is open now; the next opening has a later one. */
@@ -76,8 +78,7 @@ export async function openReplication(home: Home, plan: ReplicationPlan, attempt
   await pinSnapshot(source, pin, id, home.environment.nowMs() + PIN_MS_DEFAULT, `replicated to ${plan.receiver}`);
   const opened = await withSession(home, plan, attempt, call, openSession);
   const session = opened.kind === 'opened' ? opened.session : null;
-  if (session === null) await noteReplicated(home, plan, takenMs);
-  return { lineage, root, sizeBytes, session, attempt, figures: figuresOf(opened.figures) };
+  return { lineage, root, sizeBytes, takenMs, session, attempt, figures: figuresOf(opened.figures) };
 }
 
 export interface RoundOutcome {
@@ -115,12 +116,22 @@ export async function confirmReplication(
   { session, attempt }: OpenSessionOf,
   call: SenderCall,
 ): Promise<ReplicationFigures> {
-  const { figures, takenMs } = await withSession(home, plan, attempt, call, async (parts) => ({
-    ...(await confirmSession(parts, session)),
-    takenMs: parts.takenMs,
-  }));
-  await noteReplicated(home, plan, takenMs);
+  const { figures } = await withSession(home, plan, attempt, call, (parts) => confirmSession(parts, session));
   return figuresOf(figures);
+}
+
+/** Notes how far the receiver is, and what the session came to that has brought it there; one that found it there is none. */
+export async function noteReplicated(
+  home: Home,
+  { volume, receiver, snapshot }: ReplicationPlan,
+  takenMs: number,
+  figures: ReplicationFigures,
+): Promise<void> {
+  await home.catalog.append(({ replicated }) =>
+    replicated.get(policyKey({ receiver, volume }))?.snapshot === snapshot
+      ? null
+      : { kind: 'REPLICATED', volume, receiver, snapshot, takenMs, figures },
+  );
 }
 
 /**
@@ -143,15 +154,6 @@ export async function closeReplication(
       home.environment.alarm('a session that has failed stays open at the receiver', { receiver: plan.receiver, code: error.code });
     });
   return liftPin(await home.reader(plan.store, plan.repository), replicationPin(call.run));
-}
-
-/** Notes how far the receiver is. */
-async function noteReplicated(home: Home, { volume, receiver, snapshot }: ReplicationPlan, takenMs: number): Promise<void> {
-  await home.catalog.append(({ replicated }) =>
-    replicated.get(policyKey({ receiver, volume }))?.snapshot === snapshot
-      ? null
-      : { kind: 'REPLICATED', volume, receiver, snapshot, takenMs },
-  );
 }
 
 /** Wires what a call needs and closes it again. */

@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { storeName, volumeName } from '../../../src/domain/ids.ts';
+import { NO_FIGURES } from '../../../src/domain/replication.ts';
 import { policyKey, rateAt, type BandwidthWindow, type ReplicationPolicy } from '../../../src/engine/catalog/replication-policies.ts';
 import { createInstallation } from '../../systems/installation.ts';
 
@@ -44,7 +45,14 @@ test('policies name what is there, hold their receiver, and what was confirmed n
 
   const snapshots = ['0'.repeat(26), '1'.repeat(26)] as const;
   const confirm = (i: 0 | 1) =>
-    catalog.append(() => ({ kind: 'REPLICATED', volume, receiver: 'far', snapshot: snapshots[i] as never, takenMs: 1000 + i }));
+    catalog.append(() => ({
+      kind: 'REPLICATED',
+      volume,
+      receiver: 'far',
+      snapshot: snapshots[i] as never,
+      takenMs: 1000 + i,
+      figures: NO_FIGURES,
+    }));
   await confirm(1);
   await confirm(0);
   expect((await catalog.sync()).replicated.get(policyKey(policy))?.snapshot).toBe(snapshots[1]);

@@ -104,7 +104,12 @@ describeTemporal('holdfast replicate', () => {
     );
     expect([state, result.figures.sent]).toEqual(['done', 2]);
     expect(await json('status')).toMatchObject([
-      { volume: 'db', receiver: 'offsite', lag: { last: { snapshot: result.snapshot }, snapshots: 0, bytes: 0, ms: 0 }, session: null },
+      {
+        volume: 'db',
+        receiver: 'offsite',
+        lag: { last: { snapshot: result.snapshot, figures: result.figures }, snapshots: 0, bytes: 0, ms: 0 },
+        session: null,
+      },
     ]);
     writeExtents(stage.installation.imageOf('db'), SIZE, EXTENT, [{ extent: 4, content: 5 }]);
     await stage.run('captureSnapshot', { volume: 'db' });

@@ -90,10 +90,11 @@ async function running(session: Session, id: string, jobs: Jobs): Promise<Status
   }
 }
 
+/** Of the session that goes on, else of the last one. */
 const figure =
   (of: (figures: NonNullable<NonNullable<JobView['progress']>['replication']>) => string) =>
-  ({ session }: StatusLine): string => {
-    const figures = session?.progress?.replication;
+  ({ session, lag }: StatusLine): string => {
+    const figures = session === null ? lag?.last?.figures : session.progress?.replication;
     return figures ? of(figures) : '';
   };
 
@@ -110,7 +111,7 @@ const COLUMNS = [
           ? 'nothing'
           : `${lag.snapshots} snapshots, ${formatBytes(lag.bytes)}, ${formatDuration(lag.ms)}`,
   },
-  { title: 'SESSION', cell: ({ session }: StatusLine) => session?.progress?.phase ?? '' },
+  { title: 'SESSION', cell: ({ session }: StatusLine) => (session === null ? '' : (session.progress?.phase ?? 'goes on')) },
   { title: 'LOGICAL', align: 'right' as const, cell: figure(({ logicalBytes }) => formatBytes(logicalBytes)) },
   { title: 'UNIQUE', align: 'right' as const, cell: figure(({ uniqueBytes }) => formatBytes(uniqueBytes)) },
   { title: 'WIRE', align: 'right' as const, cell: figure(({ wireBytes }) => formatBytes(wireBytes)) },

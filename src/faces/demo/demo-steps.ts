@@ -7,6 +7,7 @@ import { reclaim, remove } from './steps/delete.ts';
 import { interrupt } from './steps/interrupt.ts';
 import { image, provision, stores, untouched } from './steps/prepare.ts';
 import { change, protect } from './steps/protect.ts';
+import { replicate } from './steps/replicate.ts';
 import { damage, restoreAlone, restoreElsewhere, restoreFirst } from './steps/rescue.ts';
 import { serve } from './steps/serve.ts';
 import { wipe } from './steps/wipe.ts';
@@ -20,6 +21,7 @@ export const demoSteps = ({ volume }: Pick<DemoOptions, 'volume'>): readonly Ste
   remove,
   reclaim,
   serve,
+  replicate,
   interrupt,
   wipe,
   ...STORES.map(restoreAlone),

@@ -53,17 +53,18 @@ describeDemo('the demo', () => {
       expect(report.ok).toBe(true);
       expect(status).toBe(0);
       expect(report.steps.map(({ name }) => name)).toEqual([
-        ...['provision', 'image', 'stores', 'protect', 'change', 'delete', 'reclaim', 'serve', 'kill', 'wipe'],
+        ...['provision', 'image', 'stores', 'protect', 'change', 'delete', 'reclaim', 'serve', 'replicate', 'kill', 'wipe'],
         ...['rescue alpha', 'rescue beta', 'rescue gamma', 'rescue first', 'damage', 'elsewhere'],
       ]);
       const figuresOf = (name: string) => report.steps.find((step) => step.name === name)!.figures;
       expect(figuresOf('protect')['extentsRead']).toBe(figuresOf('image')['dataExtents']);
       expect(figuresOf('serve')['lastWriteInSnapshot']).toBeLessThanOrEqual(Number(figuresOf('serve')['writes']));
+      expect(figuresOf('replicate')['lostExtents']).toBeGreaterThan(0);
       expect(figuresOf('kill')['attempt']).toBeGreaterThan(1);
       expect(figuresOf('wipe')['workflowsAfterWipe']).toBe(0);
       expect(figuresOf('rescue beta')['e2fsckStatus']).toBe(0);
       expect(figuresOf('damage')['restoreStatus']).toBe(5);
-      expect(stdout).toMatch(/16 of 16 steps ok/);
+      expect(stdout).toMatch(/17 of 17 steps ok/);
       expect(await readdir(folder)).toEqual(['demo.json']);
     },
     RUN_MS,

@@ -106,7 +106,8 @@ export function createLedger(world: World, watch: WireWatch): Promises {
       const lost = await world.lostNames();
       const isLost = (name: string): boolean => held.has(name) && lost.has(name);
       const [fresh, again] = [bytesOf(pushed, (name) => !held.has(name)), bytesOf(pushed, isLost)];
-      const extra = fresh.all + again.all - fresh.once;
+      const both = bytesOf(pushed, (name) => taken.twice.has(name));
+      const extra = fresh.all + again.all - fresh.once - (both.all - both.once);
       if (extra > 1.05 * again.once)
         throw new Violation(`${extra} bytes of data were sent beyond what was new, and ${again.once} were lost`);
       const leaves = Math.ceil(taken.snapshot.sizeBytes / EXTENT_BYTES / 256) + 2;
@@ -118,8 +119,12 @@ export function createLedger(world: World, watch: WireWatch): Promises {
     demandFigures(taken, { sent, uniqueBytes, dropped, saidAgain }) {
       const { names } = watch.pushedIn(idOf(taken));
       const times = [...names.values()].reduce((sum, one) => sum + one.times, 0);
+      const repeated = [...names].filter((one) => one[1].times > 1).map(([name]) => name);
+      // Two subtrees that are under way at once may both ask for a value before it comes for one of them.
+      const other = repeated.find((name) => !taken.twice.has(name));
+      if (other !== undefined) throw new Violation(`${other} was pushed twice for ${idOf(taken)}, and nothing had disturbed it`);
       const told = { sent, uniqueBytes, dropped, saidAgain };
-      const is = { sent: times, uniqueBytes: names.size * EXTENT_BYTES, dropped: 0, saidAgain: 0 };
+      const is = { sent: times, uniqueBytes: times * EXTENT_BYTES, dropped: times - names.size, saidAgain: 0 };
       if (JSON.stringify(told) !== JSON.stringify(is))
         throw new Violation(`${idOf(taken)}: the counters say ${JSON.stringify(told)}, and it was ${JSON.stringify(is)}`);
     },

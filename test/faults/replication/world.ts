@@ -14,12 +14,12 @@ import { ensureRepository } from '../../../src/engine/repository/format.ts';
 import type { Snapshot } from '../../../src/engine/repository/ledger.ts';
 import { packNameOf } from '../../../src/engine/repository/object-names.ts';
 import type { Repository } from '../../../src/engine/repository/repository.ts';
+import { subtreeCount, valuesOf } from '../../../src/engine/repository/transfer-reader.ts';
 import { mintToken, tokenRecord } from '../../../src/engine/replication/tokens.ts';
 import { initialiseFileStore } from '../../../src/ground/stores/file-root.ts';
 import { openStore } from '../../../src/ground/stores/open-store.ts';
 import { within } from '../../../src/ground/stores/within.ts';
 import type { Threads } from '../../../src/ground/threads/threads.ts';
-import { namesOfSnapshot } from '../../engine/replication/receiving/tiny-sender.ts';
 import { harm, type Damage } from '../../engine/replication/receiving/harm.ts';
 import { captureVolume } from '../../systems/capture-volume.ts';
 import { digestOfImage, writeExtents } from '../../systems/image.ts';
@@ -38,6 +38,8 @@ export interface Taken {
   readonly volume: string;
   readonly snapshot: Snapshot;
   readonly names: ReadonlySet<string>;
+  /** Those that lie in both subtrees. */
+  readonly twice: ReadonlySet<string>;
   readonly digest: string;
 }
 
@@ -121,7 +123,7 @@ export async function makeWorld(plans: readonly VolumePlan[], threads: Threads):
       const repository = await here.repository(HERE, SOURCE);
       const snapshot = (await repository.sync()).snapshots.get(id);
       if (snapshot === undefined) throw new Error(`no snapshot ${id}`);
-      return { volume: name, snapshot, names: await namesOfSnapshot(repository, snapshot), digest: digestOfImage(imageOf(name)) };
+      return { volume: name, snapshot, ...(await namesIn(repository, snapshot)), digest: digestOfImage(imageOf(name)) };
     },
     openCold: () =>
       openHomeIn(
@@ -167,6 +169,19 @@ export async function makeWorld(plans: readonly VolumePlan[], threads: Threads):
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+async function namesIn(repository: Repository, snapshot: Snapshot): Promise<Pick<Taken, 'names' | 'twice'>> {
+  const [names, twice] = [new Set<string>(), new Set<string>()];
+  for (let subtree = 0; subtree < subtreeCount(snapshot.sizeBytes, snapshot.extentBytes); subtree++) {
+    const before = new Set(names);
+    for await (const { fingerprint } of valuesOf(repository, snapshot, subtree)) {
+      const name = fingerprint.toString('hex');
+      if (before.has(name)) twice.add(name);
+      names.add(name);
+    }
+  }
+  return { names, twice };
 }
 
 const fileNameOf = (pack: Buffer): string => path.basename(packNameOf(pack));

@@ -246,19 +246,22 @@ describe('what answers there', () => {
   });
 
   test('an answer without end is cut off at its bound', async () => {
+    const names = Array.from({ length: 8192 }, (_, at) => ({ at, name: NAME }));
+    const list = encodeAnswer({ kind: 'MISSING', subtree: 0, round: 1, outstanding: 8192, pages: [], names });
     let written = 0;
     const { url } = await serve((_, response) => {
       response.writeHead(200, ok);
       const more = (): void =>
-        void response.write(
-          Buffer.alloc(8 * 8192, encodeAnswer({ kind: 'ENDED' })),
-          () => ((written += 65_536), response.destroyed || more()),
-        );
+        void response.write(list, () => {
+          written += list.length;
+          if (!response.destroyed && written < 100 * 1024 * 1024) more();
+        });
       more();
     });
-    const to = link({ url }, { token });
-    expect((await failure(to.exchange(SESSION, [], never))).code).toBe('FRAME_INVALID');
-    expect(written).toBeLessThan(64 * 1024 * 1024);
+    // So many answers that their number alone would let hundreds of megabytes through.
+    const asked = Array.from({ length: 2000 }, () => commit);
+    expect((await failure(link({ url }, { token }).exchange(SESSION, asked, never))).code).toBe('FRAME_INVALID');
+    expect(written).toBeLessThan(32 * 1024 * 1024);
   });
 
   test('says when to come again', async () => {

@@ -112,3 +112,11 @@ export const CHUNK_ROWS = 2048;
 export const FILES_IN_FLIGHT = 4;
 /** Records of a table's log between two checkpoints: at a batch a second 17 minutes, and a second or so to fold when it is opened. */
 export const TABLE_CHECKPOINT_RECORDS = 1024;
+/** Segments of a tier that make one of the next: 86,400 a day become about 60 parts a partition, each row being written again three times. */
+export const MERGE_WIDTH = 16;
+/** Segments below this are of the lowest tier: a second of 500 events or fewer. */
+export const MERGE_TIER_BYTES = 64 * KIB;
+/** Bytes of a merged file: packed, so DuckDB sorts about ten times that and spills above DUCKDB_ENCODE_BYTES. */
+export const MERGE_BYTES_MAX = 32 * MIB;
+/** How much older than the window the base is that retention keeps: longer than a transaction runs or a clock steps back. */
+export const RETENTION_MARGIN_US = 3600 * 1_000_000;

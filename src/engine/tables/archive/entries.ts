@@ -118,6 +118,8 @@ export const tableEntrySchema = z.discriminatedUnion('kind', [
     /** Null: no key was ever seen. */
     file: fileRef.nullable(),
   }),
+  /** The segments of records first..last are one now. Null: they have no rows. */
+  z.strictObject({ kind: z.literal('MERGE'), epoch, first: z.int().min(1), last: z.int().min(1), file: fileRef.nullable() }),
   z.strictObject({ kind: z.literal('DROP'), epoch, partition: partitionId, offset }),
 ]);
 export type TableEntry = z.infer<typeof tableEntrySchema>;

@@ -7,11 +7,13 @@
 import { HoldfastError } from '../../../domain/errors.ts';
 import type { TableSchema } from '../events/event.ts';
 import { positionText, POSITION_ZERO } from '../events/position.ts';
+import { hasRows, isOf, withMerged } from './coalescing.ts';
 import type { BatchPart, FileRef, SnapshotEntry, TableEntry, TableForm } from './entries.ts';
 
 export interface ArchivedPart extends BatchPart {
-  /** The record that brought it. */
+  /** The record that brought it; the last of them, where those of several were merged. */
   readonly seq: number;
+  readonly last: number;
   readonly file: FileRef | null;
 }
 
@@ -91,6 +93,8 @@ export function refusalOf(state: TableState, entry: TableEntry): HoldfastError |
     }
     case 'SNAPSHOT':
       return staleClaim(state, 'snapshots', entry.epoch) ?? snapshotRefusal(state, entry);
+    case 'MERGE':
+      return staleClaim(state, 'snapshots', entry.epoch) ?? mergeRefusal(state, entry);
     case 'DROP': {
       const partition = partitionOf(state, entry.partition);
       if (partition instanceof HoldfastError) return partition;
@@ -128,7 +132,7 @@ function batchRefusal(state: TableState, entry: Extract<TableEntry, { kind: 'BAT
   const columns = new Set([...state.columns, ...entry.columns]);
   if (columns.size !== state.columns.length + entry.columns.length) return refused('a column has its number already');
   if (new Set(entry.parts.map((part) => part.partition)).size !== entry.parts.length) return refused('a partition stands there twice');
-  if (entry.file === null && entry.parts.some((part) => part.rows + part.quarantined.length > 0)) return refused('rows without a file');
+  if (entry.file === null && entry.parts.some(hasRows)) return refused('rows without a file');
   return firstOf(entry.parts, (part) => standsAt(state, part.partition, part.from) ?? coverRefusal(part));
 }
 
@@ -149,6 +153,18 @@ function snapshotRefusal(state: TableState, entry: SnapshotEntry): HoldfastError
   return end?.high === entry.high ? null : refused(`no part of ${entry.partition} ends at ${entry.offset} with that position`);
 }
 
+/** The file has the rows of whole parts, and of all that are there of those records. */
+function mergeRefusal(state: TableState, { first, last, file }: Extract<TableEntry, { kind: 'MERGE' }>): HoldfastError | null {
+  const parts = [...state.partitions.values()].flatMap((partition) =>
+    partition.parts.filter((part) => part.last >= first && part.seq <= last),
+  );
+  if (parts.length === 0) return refused('nothing of those records is there any more', { first, last });
+  const over = parts.find((part) => !isOf(part, first, last));
+  if (over !== undefined)
+    return refused('a part reaches over what was merged', { partition: over.partition, from: over.from, to: over.to });
+  return file === null && parts.some(hasRows) ? refused('rows without a file', { first, last }) : null;
+}
+
 /** The state after an admissible entry of record `seq`. */
 export function applyEntry(state: TableState, entry: TableEntry, seq: number): TableState {
   switch (entry.kind) {
@@ -163,7 +179,8 @@ export function applyEntry(state: TableState, entry: TableEntry, seq: number): T
       return { ...state, claims: { ...state.claims, [entry.role]: seq } };
     case 'BATCH': {
       const next = entry.parts.reduce(
-        (at, part) => change(at, part.partition, (old) => withPart(old, { ...part, seq, file: entry.file })),
+        (at, part) =>
+          change(at, part.partition, (old) => withPart(old, { ...part, seq, last: seq, file: hasRows(part) ? entry.file : null })),
         state,
       );
       return { ...next, columns: [...state.columns, ...entry.columns], schemas: [...state.schemas, ...entry.schemas] };
@@ -177,6 +194,11 @@ export function applyEntry(state: TableState, entry: TableEntry, seq: number): T
       return change(state, entry.partition, (old) => ({ ...old, wholeFrom: entry.next, beginsUs: entry.stampUs }));
     case 'SNAPSHOT':
       return change(state, entry.partition, (old) => ({ ...old, snapshots: [...old.snapshots, entry] }));
+    case 'MERGE':
+      return {
+        ...state,
+        partitions: new Map([...state.partitions].map(([id, old]) => [id, withMerged(old, entry.first, entry.last, entry.file)])),
+      };
     case 'DROP':
       return change(state, entry.partition, (old) => withDropped(old, entry.offset));
   }

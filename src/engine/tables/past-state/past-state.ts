@@ -3,7 +3,8 @@
  *
  * The source and the archive are only read. Outside the window the answer is the window.
  */
-import { HoldfastError } from '../../../domain/errors.ts';
+import { HoldfastError, isHoldfastError } from '../../../domain/errors.ts';
+import { READ_ROUNDS_MAX } from '../../../domain/limits.ts';
 import type { TableArchive } from '../archive/archive.ts';
 import type { Duck } from '../archive/duck.ts';
 import type { Gap } from '../archive/entries.ts';
@@ -48,7 +49,24 @@ export async function buildPastState(
   target: Target,
   options: Pick<PlanOptions, 'withoutBases'> = {},
 ): Promise<PastOutcome> {
-  const state = archive.known();
+  for (let round = 1; ; round++) {
+    const state = archive.known();
+    try {
+      return await buildFrom(state, archive, duck, target, options);
+    } catch (error) {
+      // What a merge or retention has taken away meanwhile lies elsewhere in a newer state, or is outside of its window.
+      if (!isHoldfastError(error, 'OBJECT_MISSING') || round === READ_ROUNDS_MAX || (await archive.sync()).n === state.n) throw error;
+    }
+  }
+}
+
+async function buildFrom(
+  state: TableState,
+  archive: TableArchive,
+  duck: Duck,
+  target: Target,
+  options: Pick<PlanOptions, 'withoutBases'>,
+): Promise<PastOutcome> {
   if (target.kind === 'time') {
     const asked = judgeTime(state, target.us);
     if (asked.kind === 'outside') return asked;

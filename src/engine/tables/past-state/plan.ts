@@ -1,8 +1,8 @@
 /**
  * Which base and which parts of each partition a past state is folded from (docs/tables.md, section 6). Pure.
  *
- * Each partition is chosen for by itself; the cut is one for all. The log knows the cut of a time only within bounds, which
- * is enough to choose; the fold then finds it exactly, and asks again with `below` should it lie before a base.
+ * Each partition is chosen for by itself; the cut is one for all. Of a time the log knows only that the cut is no higher than something, and which
+ * bases cannot hide it; the fold then finds it exactly, and asks again with `below` should it lie before a base.
  */
 import type { ArchivedPart, PartitionState, TableState } from '../archive/state.ts';
 import type { SnapshotEntry } from '../archive/entries.ts';
@@ -34,8 +34,7 @@ export interface PlanOptions {
 
 /** Null when no choice of bases serves: what came before the oldest one was dropped. */
 export function planPastState(state: TableState, target: Target, options: PlanOptions = {}): PastPlan | null {
-  const known = boundsOf(state, target);
-  const bounds = options.below === undefined ? known : { ...known, least: options.below };
+  const bounds = boundsOf(state, target, options.below ?? null);
   const partitions: PartitionPlan[] = [];
   for (const partition of state.partitions.values()) {
     const chosen = choose(partition, bounds, options.withoutBases === true);
@@ -45,30 +44,30 @@ export function planPastState(state: TableState, target: Target, options: PlanOp
   return { target, partitions };
 }
 
-/** The cut lies at or above `least` (but for the beginning of its transaction) and at or below `most`; null: above all there is. */
 interface Bounds {
-  readonly least: Position | null;
+  /** Bases must lie below this; null: wherever. */
+  readonly below: Position | null;
+  /** Bases must have shown no later stamp. */
+  readonly stampUs: number | null;
+  /** The cut lies at or below this; null: above all there is. */
   readonly most: Position | null;
 }
 
-/** An event with a stamp above T is at or below the highest position of its part: the least of those bounds the cut. */
-function boundsOf(state: TableState, target: Target): Bounds {
-  if (target.kind === 'cut') return { least: target.cut, most: target.cut };
-  const least = { value: null as Position | null };
+/**
+ * A base that has shown no stamp above T has swallowed no event that makes the cut, so the fold finds the cut over it. Whether it
+ * also lies below the cut is seen then: it does, but for transactions that T falls into and clocks that stepped back.
+ */
+function boundsOf(state: TableState, target: Target, below: Position | null): Bounds {
+  if (target.kind === 'cut') return { below: target.cut, stampUs: null, most: target.cut };
   const most = { value: null as Position | null };
+  // An event with a stamp above T is at or below the highest position of its part.
   for (const partition of state.partitions.values()) {
-    for (const part of partition.parts) {
-      if (part.stampMaxUs === null || part.stampMaxUs <= target.us || part.positionMin === null || part.positionMax === null) continue;
-      lower(least, parsePosition(part.positionMin));
-      lower(most, parsePosition(part.positionMax));
-    }
-    for (const truncate of partition.truncates) {
-      if (truncate.stampUs <= target.us) continue;
-      lower(least, parsePosition(truncate.position));
-      lower(most, parsePosition(truncate.position));
-    }
+    for (const part of partition.parts)
+      if (part.stampMaxUs !== null && part.stampMaxUs > target.us && part.positionMax !== null)
+        lower(most, parsePosition(part.positionMax));
+    for (const truncate of partition.truncates) if (truncate.stampUs > target.us) lower(most, parsePosition(truncate.position));
   }
-  return { least: least.value, most: most.value };
+  return { below, stampUs: target.us, most: most.value };
 }
 
 function lower(at: { value: Position | null }, position: Position): void {
@@ -79,7 +78,8 @@ function choose(partition: PartitionState, bounds: Bounds, withoutBases: boolean
   const { id, number } = partition;
   const candidates = withoutBases ? [] : partition.snapshots.toReversed();
   for (const base of candidates) {
-    if (bounds.least !== null && parsePosition(base.high) >= bounds.least) continue;
+    if (bounds.below !== null && parsePosition(base.high) >= bounds.below) continue;
+    if (bounds.stampUs !== null && base.stampUs !== null && base.stampUs > bounds.stampUs) continue;
     const parts = partsAfter(partition, base.offset, bounds.most);
     if (parts.every((part) => part.lateMin === null || part.lateMin >= base.floor)) return { id, number, base, parts };
   }

@@ -15,16 +15,19 @@ import type { RepositoryReader } from '../../../engine/repository/reader.ts';
 import { subtreeCount, valuesOf } from '../../../engine/repository/transfer-reader.ts';
 import { Threads } from '../../../ground/threads/threads.ts';
 import { formatBytes } from '../../cli/quantities.ts';
-import { capture, type DemoContext } from '../demo-context.ts';
+import { capture, imageOf, type DemoContext } from '../demo-context.ts';
 import { STORES } from '../demo-folder.ts';
 import { digestOfFile } from '../disk-image.ts';
 import { VOLUME } from '../installation.ts';
-import { choose } from '../overwrite.ts';
+import { choose, overwrite } from '../overwrite.ts';
 import { openDemoHome, REPLICA, startReplica } from '../replica.ts';
 import { left, requireThat, type Step } from '../step.ts';
 import { requireAllCommitted } from './protect.ts';
 
 const LOST_MAX = 20;
+/** Extents that change between two sessions, and the round of their new content. */
+const CHANGED = 10;
+const ROUND = 9;
 /** Headers of requests and answers, the frames around the values, the last words of a session. */
 const OVERHEAD_BYTES = 16 * 1024;
 const [STORE] = STORES;
@@ -83,12 +86,14 @@ export const replicate: Step<DemoContext> = {
     await using replica = await startReplica(context);
     const adding = ['replicate', 'receiver', 'add', 'offsite', '--url', replica.url, '--token', replica.tokenReference];
     await programs.holdfastJson(z.unknown(), adding, variables);
+    requireAllCommitted(await capture(context, 'to replicate'));
     note('holdfast replicate start');
     const begunMs = performance.now();
     await programs.holdfastJson(replicated, ['replicate', 'start', VOLUME, '--receiver', 'offsite', '--store', STORE], variables);
     const fullSeconds = (performance.now() - begunMs) / 1000;
 
-    requireAllCommitted(await capture(context, 'to replicate'));
+    await overwrite(folder.volume, choose(imageOf(context).overwritable, CHANGED, options.seed + 3), options.seed, ROUND);
+    requireAllCommitted(await capture(context, 'to replicate again'));
     await using home = await openDemoHome(context, folder.home, variables);
     const source = await home.reader(storeName(STORE), repositoryName(VOLUME));
     const { snapshots, order } = await source.sync();

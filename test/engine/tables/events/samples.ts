@@ -50,6 +50,10 @@ export const postgresSource = {
   lsn: 24023128,
   xmin: null,
 };
+/**
+ * Written from memory, then held against the update event of connectors/mysql.adoc: the same fields. What differs is that `ts_us` is of later versions than the
+ * page that was at hand, and that `query` is a text only with `include.query`.
+ */
 export const mysqlSource = {
   version: '3.2.0.Final',
   connector: 'mysql',

@@ -5,6 +5,7 @@ import { createBatch } from '../../../src/engine/tables/archive/batch.ts';
 import { Duck } from '../../../src/engine/tables/archive/duck.ts';
 import { archiveBatch } from '../../../src/engine/tables/archive/writer.ts';
 import { createDebeziumDecoder, PLACEHOLDER_DEFAULT } from '../../../src/engine/tables/events/debezium.ts';
+import { positionOf } from '../../../src/engine/tables/events/position.ts';
 import { buildPastState } from '../../../src/engine/tables/past-state/past-state.ts';
 import { makeSnapshot } from '../../../src/engine/tables/past-state/snapshot.ts';
 import { createMemoryStore } from '../memory-store.ts';
@@ -175,4 +176,127 @@ test('a transaction whose rows have different stamps is not split, not even over
   }
   expect(await at(6)).toEqual({ '0': '"old"' });
   expect(await at(7)).toEqual({ '0': '"new"', '2': 'null', '3': 'null' });
+});
+
+type Asked = Parameters<typeof buildPastState>[2];
+
+/** Ids of the rows of a past state, or why there is none. */
+async function idsAt(archive: TableArchive, asked: Asked): Promise<string> {
+  const built = await buildPastState(archive, duck, asked);
+  if (built.kind !== 'built') return built.kind;
+  const rows = await duck.rows('SELECT _key FROM past ORDER BY _key');
+  return rows.map(([key]) => String(key).replace(/\D/g, '')).join();
+}
+const transaction = (id: string | number, edge: 'before' | 'after'): Asked => ({ kind: 'transaction', id: String(id), edge });
+const place = (major: number, minor: number): Asked => ({ kind: 'position', position: positionOf(BigInt(major), BigInt(minor))! });
+
+test('a transaction over two partitions: before it nothing of it, after it all', async () => {
+  const { archive, put, at } = await open(2);
+  await put(0, event('c', 1, 1, 10, 11), event('c', 2, 2, 20, 21), event('c', 4, 9, 40, 41));
+  await put(1, event('c', 3, 2, 20, 22), event('d', 1, 2, 20, 23), event('c', 5, 9, 40, 42));
+  await at(9);
+  expect(await idsAt(archive, transaction(20, 'before'))).toBe('1');
+  expect(await idsAt(archive, transaction(20, 'after'))).toBe('2,3');
+  expect(await idsAt(archive, transaction(40, 'after'))).toBe('2,3,4,5');
+  expect(await idsAt(archive, transaction(30, 'after'))).toBe('unknown');
+});
+
+test('a place in the log takes the transactions below it, and none in part', async () => {
+  const { archive, put, snapshot, at } = await open(1);
+  await put(0, event('c', 1, 1, 10, 11), event('c', 2, 2, 20, 21));
+  await snapshot(0);
+  await put(0, event('c', 3, 2, 20, 22), event('c', 4, 9, 40, 41));
+  await at(9);
+  expect(await idsAt(archive, place(20, 20))).toBe('1');
+  expect(await idsAt(archive, place(20, 21))).toBe('1');
+  // Below it stands the one row of the base that is of the transaction.
+  expect(await idsAt(archive, place(20, 22))).toBe('1');
+  expect(await idsAt(archive, place(20, 23))).toBe('1,2,3');
+  expect(await idsAt(archive, place(40, 41))).toBe('1,2,3');
+  expect(await idsAt(archive, place(40, 42))).toBe('outside');
+});
+
+test('a truncate and what fills the table again in one transaction are one, whichever partition the truncate came through', async () => {
+  const { archive, put, at } = await open(2);
+  await put(0, event('c', 1, 1, 10, 11), event('c', 2, 2, 20, 22), event('c', 3, 9, 30, 31));
+  await put(1, event('t', null, 2, 20, 21), event('c', 4, 9, 30, 32));
+  await at(9);
+  expect(await idsAt(archive, transaction(20, 'before'))).toBe('1');
+  expect(await idsAt(archive, transaction(20, 'after'))).toBe('2');
+  expect(await idsAt(archive, place(20, 22))).toBe('1');
+  expect(await idsAt(archive, place(20, 21))).toBe('1');
+});
+
+test('rows and then a truncate in one transaction: a place between them is before both', async () => {
+  const { archive, put, at } = await open(1);
+  await put(0, event('c', 1, 1, 10, 11), event('c', 2, 2, 20, 21), event('t', null, 2, 20, 22), event('c', 3, 9, 30, 31));
+  await at(9);
+  expect(await idsAt(archive, place(20, 22))).toBe('1');
+  expect(await idsAt(archive, transaction(20, 'after'))).toBe('');
+});
+
+test('a number that PostgreSQL gave to two transactions names neither; their times are told', async () => {
+  const { archive, put, at } = await open(1);
+  await put(
+    0,
+    event('c', 1, 1, 10, 11, undefined, { txId: 7 }),
+    event('c', 2, 5, 20, 21, undefined, { txId: 7 }),
+    event('c', 3, 9, 30, 31),
+  );
+  await at(9);
+  expect(await buildPastState(archive, duck, transaction(7, 'before'))).toEqual({ kind: 'several', stampsUs: [START + 1, START + 5] });
+});
+
+test('a transaction that was sent again is still one', async () => {
+  const { archive, put, at } = await open(1);
+  await put(0, event('c', 1, 1, 10, 11), event('c', 2, 2, 20, 21), event('c', 3, 9, 30, 31), event('c', 2, 2, 20, 21));
+  await at(9);
+  expect(await idsAt(archive, transaction(20, 'before'))).toBe('1');
+  expect(await idsAt(archive, transaction(20, 'after'))).toBe('1,2');
+});
+
+test('a transaction that not every partition was archived through cannot be had', async () => {
+  const { archive, put, at } = await open(2);
+  await put(0, event('c', 1, 1, 10, 11), event('c', 2, 5, 20, 21), event('c', 3, 9, 30, 31));
+  await put(1, event('c', 4, 3, 15, 16));
+  expect(await buildPastState(archive, duck, transaction(20, 'after'))).toMatchObject({ kind: 'outside', nearestUs: START + 2 });
+  expect(await idsAt(archive, transaction(15, 'before'))).toBe('1');
+  // The second partition may bring more of it, as far as anybody knows.
+  expect(await idsAt(archive, transaction(15, 'after'))).toBe('outside');
+  expect(await idsAt(archive, place(15, 17))).toBe('outside');
+  await at(9);
+  expect(await idsAt(archive, transaction(15, 'after'))).toBe('1,4');
+  expect(await idsAt(archive, transaction(20, 'after'))).toBe('1,2,4');
+});
+
+test('what is before the window is not had by a place or a transaction either', async () => {
+  const { archive, put, snapshot, at } = await open(1);
+  await put(0, event('c', 1, 1, 10, 11), event('c', 2, 2, 20, 21));
+  await snapshot(0);
+  await put(0, event('c', 3, 5, 30, 31), event('c', 4, 9, 40, 41));
+  await at(9);
+  const epoch = archive.known().claims.snapshots;
+  await archive.append(() => ({ kind: 'DROP', epoch, partition: 't/0', offset: 2 }));
+  expect(await idsAt(archive, transaction(10, 'after'))).toBe('unknown');
+  expect(await buildPastState(archive, duck, place(10, 11))).toMatchObject({ kind: 'outside', nearestUs: START + 2 });
+  expect(await idsAt(archive, transaction(30, 'before'))).toBe('1,2');
+});
+
+test("MySQL's transaction is its GTID, whole; a place of its log is a file and a position", async () => {
+  const { archive, put, snapshot, at } = await open(1);
+  const gtid = (n: number): string => `24da167-0c0c-11e8-8442-00059a3c7b00:${n}`;
+  const row = (id: number, pos: number, time: number, n: number) => ({
+    key: id,
+    value: envelope('c', { after: { id } }, { ...mysqlSource, pos, ts_us: START + time, gtid: gtid(n) }),
+  });
+  for (const one of [row(1, 100, 1, 1), row(2, 200, 3, 2), row(3, 250, 4, 2), row(4, 400, 9, 3)]) {
+    await put(0, one);
+    await snapshot(0);
+  }
+  await at(9);
+  expect(await idsAt(archive, transaction(gtid(2), 'before'))).toBe('1');
+  expect(await idsAt(archive, transaction(gtid(2), 'after'))).toBe('1,2,3');
+  const binlog = (pos: number): Asked => ({ kind: 'position', position: positionOf((3n << 36n) | BigInt(pos), 0n)! });
+  expect(await idsAt(archive, binlog(250))).toBe('1');
+  expect(await idsAt(archive, binlog(300))).toBe('1,2,3');
 });

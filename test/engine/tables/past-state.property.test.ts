@@ -15,6 +15,7 @@ import { buildPastState, type PastOutcome } from '../../../src/engine/tables/pas
 import { makeSnapshot } from '../../../src/engine/tables/past-state/snapshot.ts';
 import { windowOf } from '../../../src/engine/tables/past-state/window.ts';
 import { seededRandom } from '../../../src/ground/stores/faulty.ts';
+import { positionOf } from '../../../src/engine/tables/events/position.ts';
 import { createMemoryStore } from '../memory-store.ts';
 import { archiveSome, cautiousHeartbeat, heartbeat, idOf, nextBatch, openArchiver, type Archiver } from './archiver.ts';
 import { archiveBatch } from '../../../src/engine/tables/archive/writer.ts';
@@ -64,6 +65,34 @@ async function checkAt(archiver: Archiver, source: Source, timeUs: number, since
   if (built.proof.cut === null) return;
   const again = await buildPastState(archiver.archive, duck, { kind: 'cut', cut: BigInt(`0x${built.proof.cut}`) });
   expect(again).toMatchObject({ kind: 'built', proof: { hash: built.proof.hash } });
+}
+
+/** Just before and just after a transaction, by its number and by the places of its events: whole, or not to be had. */
+async function checkTransaction(archiver: Archiver, source: Source, random: Random, all: boolean): Promise<void> {
+  const at = 1 + Math.floor(random() * (source.commits.length - 1));
+  const commit = source.commits[at];
+  const before = source.commits[at - 1];
+  const place = commit?.places[Math.floor(random() * commit.places.length)];
+  if (commit === undefined || before === undefined || place === undefined) return;
+  const id = String(commit.transaction);
+  const position = positionOf(BigInt(place[0]), BigInt(place[1]))!;
+  const cases = [
+    [{ kind: 'transaction', id, edge: 'before' }, before.after],
+    [{ kind: 'transaction', id, edge: 'after' }, commit.after],
+    [{ kind: 'position', position }, before.after],
+  ] as const;
+  for (const [target, expected] of cases) {
+    const built = await buildPastState(archiver.archive, duck, target);
+    if (built.kind === 'built')
+      expect({ target, table: plainTable(await builtTable(built)) }).toEqual({ target, table: plainTable(expected) });
+    // When all is archived and nothing was dropped, only a commit of truncates alone has no name, and only the first ones are too early.
+    else if (all && commit.records.some(({ key }) => key !== null))
+      expect({ target, kind: built.kind, early: commit.stampUs <= (windowOf(archiver.archive.known()).earliestUs ?? Infinity) }).toEqual({
+        target,
+        kind: 'outside',
+        early: true,
+      });
+  }
 }
 
 /** Whether events came again from before what the oldest base of a partition remembers, and what was before it is gone. */
@@ -133,6 +162,7 @@ async function live(seed: number): Promise<void> {
       await cautiousHeartbeat(archiver, source);
       const time = someTime(archiver, source, random);
       if (time !== null) await checkAt(archiver, source, time, sinceUs);
+      if (source.commits.length > 1) await checkTransaction(archiver, source, random, false);
     }
     if (archiver.archive.known().partitions.size < source.topic.length) archiver = await openArchiver(store, source);
   }
@@ -142,6 +172,7 @@ async function live(seed: number): Promise<void> {
     const time = someTime(archiver, source, random);
     expect(time).not.toBeNull();
     if (time !== null) await checkAt(archiver, source, time, sinceUs);
+    await checkTransaction(archiver, source, random, sinceUs === 0);
   }
 }
 

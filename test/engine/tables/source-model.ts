@@ -14,7 +14,10 @@ export type ModelRow = ReadonlyMap<string, string>;
 /** Canonical key -> row. */
 export type ModelTable = ReadonlyMap<string, ModelRow>;
 
-interface Commit {
+export interface Commit {
+  readonly transaction: number;
+  /** Places of its events, ascending: last commit before it, own. */
+  readonly places: readonly (readonly [major: number, minor: number])[];
   readonly stampUs: number;
   readonly after: ModelTable;
   readonly records: readonly Sent[];
@@ -144,7 +147,7 @@ export function createSource(random: Random, options: { readonly keys: number; r
       for (const [key, row] of table)
         if (chance(times))
           emit({ key, value: envelope('r', row, 900, { snapshot: chance(0.5) ? 'true' : true, ts_us: START_US - dice(50) }) });
-    commits.push({ stampUs: START_US - 50, after: new Map(table), records: [] });
+    commits.push({ transaction: 0, places: [], stampUs: START_US - 50, after: new Map(table), records: [] });
   };
   if (chance(0.6)) initialSnapshot();
 
@@ -159,10 +162,15 @@ export function createSource(random: Random, options: { readonly keys: number; r
       // Concurrent transactions: this one may have written before the last one committed.
       let lsn = lastCommit + 8 - (chance(0.3) ? dice(25) * 8 : 0);
       const records: Sent[] = [];
-      for (let changes = 1 + dice(4); changes > 0; changes--) records.push(...oneChange((lsn += 24)));
+      const places: [number, number][] = [];
+      for (let changes = 1 + dice(4); changes > 0; changes--) {
+        const sent = oneChange((lsn += 24));
+        records.push(...sent);
+        if (sent.length > 0) places.push([lastCommit, lsn]);
+      }
       records.forEach(emit);
       lastCommit = Math.max(lastCommit, lsn) + 8;
-      commits.push({ stampUs, after: new Map(table), records });
+      commits.push({ transaction, places, stampUs, after: new Map(table), records });
     },
     resend() {
       for (const { records } of commits.slice(-1 - (chance(0.3) ? dice(120) : dice(8)))) records.forEach(emit);

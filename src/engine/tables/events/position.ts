@@ -25,6 +25,10 @@ export const stepAfter = (last: Position): Position => ((last & STEP_MAX) === ST
 /** The same major and minor. */
 export const samePlace = (a: Position, b: Position): boolean => a >> STEP_BITS === b >> STEP_BITS;
 
+export const majorOf = (position: Position): bigint => position >> (MINOR_BITS + STEP_BITS);
+/** The least position of a major. */
+export const startOfMajor = (major: bigint): Position => major << (MINOR_BITS + STEP_BITS);
+
 export const upperHalf = (position: Position): bigint => position >> 64n;
 export const lowerHalf = (position: Position): bigint => position & HALF;
 export const fromHalves = (upper: bigint, lower: bigint): Position => (upper << 64n) | lower;

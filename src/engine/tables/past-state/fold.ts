@@ -13,6 +13,7 @@ import { cellColumn } from '../archive/rows.ts';
 import { UNAVAILABLE } from '../events/event.ts';
 import type { Position } from '../events/position.ts';
 import type { LoadedEvents } from './loading.ts';
+import { isNumbered } from './targets.ts';
 
 /** Fields of the deciding event beside its cells, as they stand in a segment. */
 const DECIDING = ['_partition', '_offset', '_hi', '_lo', '_stamp', '_op', '_tx', '_schema', '_pos'];
@@ -66,7 +67,7 @@ export async function cutOfTime(duck: Duck, timeUs: number): Promise<Position | 
     `SELECT min(_pos)::VARCHAR, arg_min({'tx': _tx}, _pos).tx FROM events WHERE _stamp > ${timeUs}`,
   );
   if (typeof position !== 'string') return null;
-  if (typeof transaction !== 'string' || /^[0-9]+$/.test(transaction)) return BigInt(position);
+  if (typeof transaction !== 'string' || isNumbered(transaction)) return BigInt(position);
   const [[first] = []] = await duck.rows(`SELECT min(_pos)::VARCHAR FROM events WHERE _tx = ${sqlText(transaction)}`);
   return typeof first === 'string' && BigInt(first) < BigInt(position) ? BigInt(first) : BigInt(position);
 }

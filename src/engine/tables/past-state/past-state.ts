@@ -15,6 +15,7 @@ import { cutOfTime, foldPast } from './fold.ts';
 import { loadEvents, type LoadedEvents } from './loading.ts';
 import { planPastState, type PastPlan, type PlanOptions, type Target } from './plan.ts';
 import { proveContent, type ContentProof } from './proof.ts';
+import { cutOfPosition, findTransaction, judgePlace, truncatesOf, type Place, type TransactionTarget } from './targets.ts';
 import { judgeTime, windowOf, type PastWindow } from './window.ts';
 
 export interface PartitionProof {
@@ -41,12 +42,16 @@ export interface PastProof extends ContentProof {
 
 export type PastOutcome =
   | { readonly kind: 'built'; readonly proof: PastProof; readonly columns: readonly { readonly number: number; readonly name: string }[] }
+  /** No transaction of that name was archived, or segments that held it were dropped. */
+  | { readonly kind: 'unknown'; readonly window: PastWindow }
+  /** The source gave the transaction's number to several: of these stamps, and perhaps more. */
+  | { readonly kind: 'several'; readonly stampsUs: readonly number[] }
   | { readonly kind: 'outside'; readonly window: PastWindow; readonly nearestUs: number | null };
 
 export async function buildPastState(
   archive: TableArchive,
   duck: Duck,
-  target: Target,
+  target: Target | TransactionTarget,
   options: Pick<PlanOptions, 'withoutBases'> = {},
 ): Promise<PastOutcome> {
   for (let round = 1; ; round++) {
@@ -64,16 +69,20 @@ async function buildFrom(
   state: TableState,
   archive: TableArchive,
   duck: Duck,
-  target: Target,
+  asked: Target | TransactionTarget,
   options: Pick<PlanOptions, 'withoutBases'>,
 ): Promise<PastOutcome> {
+  const target = asked.kind === 'transaction' ? await targetOf(state, archive, duck, asked) : asked;
+  if (isOutcome(target)) return target;
   if (target.kind === 'time') {
     const asked = judgeTime(state, target.us);
     if (asked.kind === 'outside') return asked;
   }
   const settled = await settle(archive, duck, state, target, options);
   if (settled === null) return { kind: 'outside', window: windowOf(state), nearestUs: windowOf(state).earliestUs };
-  const { plan, cut, loaded } = settled;
+  const { plan, cut, stampUs, loaded } = settled;
+  const against = target.kind === 'position' ? outsideOf(state, judgePlace(state, { cut, stampUs }, 'before')) : null;
+  if (against !== null) return against;
   const unresolved = await foldPast(duck, loaded, cut, truncatedAt(state, cut));
   const content = await proveContent(duck, loaded.columns, state.columns);
   const columns = loaded.columns.map((number) => ({ number, name: state.columns[number] ?? '' }));
@@ -84,6 +93,29 @@ async function buildFrom(
   };
 }
 
+const isOutcome = (found: Target | PastOutcome): found is PastOutcome => !['time', 'position', 'cut'].includes(found.kind);
+
+/** The cut just before a transaction, or just after it. */
+async function targetOf(
+  state: TableState,
+  archive: TableArchive,
+  duck: Duck,
+  { id, edge }: TransactionTarget,
+): Promise<Target | PastOutcome> {
+  const found = await findTransaction(archive, duck, state, id);
+  if (found.kind === 'none') return { kind: 'unknown', window: windowOf(state) };
+  if (found.kind === 'several') return found;
+  // What has no place of its own and stands right after its last event is not in.
+  const cut = edge === 'before' ? found.first : found.last + 1n;
+  return outsideOf(state, judgePlace(state, { cut, stampUs: found.stampUs }, edge)) ?? { kind: 'cut', cut };
+}
+
+function outsideOf(state: TableState, judged: ReturnType<typeof judgePlace>): PastOutcome | null {
+  if (judged === 'ok') return null;
+  const window = windowOf(state);
+  return { kind: 'outside', window, nearestUs: judged === 'too early' ? window.earliestUs : window.latestUs };
+}
+
 /** Plans and loads until the cut lies above every base: once, but where transactions or clocks reach back over one. */
 async function settle(
   archive: TableArchive,
@@ -91,7 +123,7 @@ async function settle(
   state: TableState,
   target: Target,
   options: PlanOptions,
-): Promise<{ readonly plan: PastPlan; readonly cut: Position | null; readonly loaded: LoadedEvents } | null> {
+): Promise<(Place & { readonly plan: PastPlan; readonly loaded: LoadedEvents }) | null> {
   // Each round gives up one base at the least.
   const rounds = 2 + [...state.partitions.values()].reduce((sum, partition) => sum + partition.snapshots.length, 0);
   let below: Position | undefined;
@@ -99,9 +131,9 @@ async function settle(
     const plan = planPastState(state, target, below === undefined ? options : { ...options, below });
     if (plan === null) return null;
     const loaded = await loadEvents(archive, duck, plan.partitions);
-    const cut = target.kind === 'cut' ? target.cut : lowest(await cutOfTime(duck, target.us), truncateAfter(state, target.us));
+    const { cut, stampUs } = await placeOf(duck, state, target);
     const inside = plan.partitions.every(({ base }) => base === null || cut === null || parsePosition(base.high) < cut);
-    if (inside) return { plan, cut, loaded };
+    if (inside) return { plan, cut, stampUs, loaded };
     below = cut ?? undefined;
   }
   throw new HoldfastError('INTERNAL', 'the cut of a past state did not settle', { rounds });
@@ -109,10 +141,16 @@ async function settle(
 
 const lowest = (a: Position | null, b: Position | null): Position | null => (a === null ? b : b === null || a < b ? a : b);
 
-const truncatesOf = (state: TableState) =>
-  [...state.partitions.values()].flatMap((partition) =>
-    partition.truncates.map(({ position, stampUs }) => ({ position: parsePosition(position), stampUs })),
-  );
+async function placeOf(duck: Duck, state: TableState, target: Target): Promise<Place> {
+  switch (target.kind) {
+    case 'cut':
+      return { cut: target.cut, stampUs: null };
+    case 'position':
+      return cutOfPosition(duck, state, target.position);
+    case 'time':
+      return { cut: lowest(await cutOfTime(duck, target.us), truncateAfter(state, target.us)), stampUs: null };
+  }
+}
 
 /** The least position of a truncate that was committed after T: it has no row in a segment. */
 const truncateAfter = (state: TableState, timeUs: number): Position | null =>

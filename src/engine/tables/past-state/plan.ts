@@ -8,8 +8,13 @@ import type { ArchivedPart, PartitionState, TableState } from '../archive/state.
 import type { SnapshotEntry } from '../archive/entries.ts';
 import { parsePosition, type Position } from '../events/position.ts';
 
-/** A time, all commits up to and including it; or a cut, which is exclusive. */
-export type Target = { readonly kind: 'time'; readonly us: number } | { readonly kind: 'cut'; readonly cut: Position };
+export type Target =
+  /** All commits up to and including it. */
+  | { readonly kind: 'time'; readonly us: number }
+  /** All transactions of which nothing stands at it or beyond. */
+  | { readonly kind: 'position'; readonly position: Position }
+  /** Exclusive, and taken as it is: what another past state has named. */
+  | { readonly kind: 'cut'; readonly cut: Position };
 
 export interface PartitionPlan {
   readonly id: string;
@@ -60,6 +65,15 @@ interface Bounds {
 function boundsOf(state: TableState, target: Target, below: Position | null): Bounds {
   if (target.kind === 'cut') return { below: target.cut, stampUs: null, most: target.cut };
   const most = { value: null as Position | null };
+  if (target.kind === 'position') {
+    const at = target.position;
+    for (const { parts, truncates } of state.partitions.values()) {
+      for (const { positionMax } of parts)
+        if (positionMax !== null && parsePosition(positionMax) >= at) lower(most, parsePosition(positionMax));
+      for (const { position } of truncates) if (parsePosition(position) >= at) lower(most, parsePosition(position));
+    }
+    return { below: below ?? at, stampUs: null, most: most.value };
+  }
   // An event with a stamp above T is at or below the highest position of its part.
   for (const partition of state.partitions.values()) {
     for (const part of partition.parts)

@@ -1,13 +1,16 @@
 /**
  * An archiver over a store that loses answers, lands puts late and is away at times: it dies at each error and begins anew.
  *
- * Whatever happened, each offset is archived exactly once (T1), and the past state at the end is what the table is.
+ * It merges and writes checkpoints as it goes. Whatever happened, each offset is archived exactly once (T1), the past state at the end is what the table is, and a sweep leaves
+ * just what the log names.
  * HOLDFAST_SEED=n repeats one case.
  */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { isHoldfastError } from '../../../../src/domain/errors.ts';
 import { Duck } from '../../../../src/engine/tables/archive/duck.ts';
 import { claimRole, openTableArchive } from '../../../../src/engine/tables/archive/archive.ts';
+import { mergeSegments, planMerge } from '../../../../src/engine/tables/archive/merging.ts';
+import { packsOf, sweep } from '../../../../src/engine/tables/archive/sweep.ts';
 import { buildPastState } from '../../../../src/engine/tables/past-state/past-state.ts';
 import { loadEvents } from '../../../../src/engine/tables/past-state/loading.ts';
 import { planPastState } from '../../../../src/engine/tables/past-state/plan.ts';
@@ -36,6 +39,8 @@ async function live(open: () => Promise<Archiver>, source: Source, random: Rando
     for (;;) {
       await archiveSome(archiver, duck, source, random);
       await archiver.archive.checkpoint();
+      const merge = planMerge(archiver.archive.known(), { width: 3, tierBytes: 1 << 20, bytesMax: 1 << 24 });
+      if (merge !== null) await mergeSegments(archiver.archive, duck, snapshots, merge);
       const { partitions } = archiver.archive.known();
       if (random() < 0.3) await makeSnapshot(archiver.archive, duck, snapshots, idOf(Math.floor(random() * source.topic.length)));
       if (source.topic.every((records, partition) => partitions.get(idOf(partition))?.next === records.length)) return 'done';
@@ -85,6 +90,10 @@ test.each(seeds)('seed %i: each offset once, and nothing else', async (seed) => 
 
   const archiver = await openArchiver(memory, source);
   await expectSameFold(memory);
+  await claimRole(archiver.archive, 'snapshots');
+  await sweep(archiver.archive);
+  const packs = [...memory.objects.keys()].filter((name) => /^(segment|snapshot)\//.test(name));
+  expect(packs.sort()).toEqual([...packsOf(archiver.archive.known()).keys()].sort());
   const offsets = await archivedOffsets(archiver);
   for (const partition of archiver.archive.known().partitions.values()) {
     expect(partition.next).toBe(source.topic[partition.number]?.length);

@@ -11,7 +11,7 @@ import { closeSync, copyFileSync, mkdirSync, openSync, readFileSync, rmSync, tru
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { lineageOf, repositoryName, storeName, volumeName, type SnapshotId, type StoreName } from '../src/domain/ids.ts';
+import { repositoryName, storeName, volumeName, type SnapshotId, type StoreName } from '../src/domain/ids.ts';
 import type { Home } from '../src/engine/catalog/home.ts';
 import { mapRoot, diffMaps } from '../src/engine/map/walk.ts';
 import { plainSession } from '../src/engine/replication/sending/session-parts.ts';

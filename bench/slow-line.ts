@@ -27,25 +27,34 @@ class Way {
   }
 
   carry(from: Socket, to: Socket): void {
-    let held = 0;
     const heldMax = QUEUE_BYTES + (this.#line.bytesPerSecond * this.#line.oneWayMs) / 1000;
-    const after = (then: () => void, arrivesMs: number): void => void setTimeout(then, Math.max(0, arrivesMs - performance.now()));
-    from.on('data', (chunk: Buffer) => {
-      for (let at = 0; at < chunk.length; at += SLICE_BYTES) {
-        const slice = chunk.subarray(at, at + SLICE_BYTES);
-        this.#freeMs = Math.max(this.#freeMs, performance.now()) + (slice.length / this.#line.bytesPerSecond) * 1000;
-        held += slice.length;
-        after(() => {
-          held -= slice.length;
-          if (!to.destroyed) to.write(slice);
-          if (held < heldMax) from.resume();
-        }, this.#freeMs + this.#line.oneWayMs);
+    const waiting: { readonly slice: Buffer | null; readonly dueMs: number }[] = [];
+    let held = 0;
+    // One timer a connection: several fire in the order of their rounding, not of the bytes.
+    const drain = (): void => {
+      for (let next = waiting[0]; next !== undefined && next.dueMs <= performance.now(); next = waiting[0]) {
+        waiting.shift();
+        held -= next.slice?.length ?? 0;
+        if (next.slice === null) to.end();
+        else if (!to.destroyed) to.write(next.slice);
       }
+      if (held < heldMax) from.resume();
+      const next = waiting[0];
+      if (next !== undefined) setTimeout(drain, Math.max(1, next.dueMs - performance.now()));
+    };
+    const put = (slice: Buffer | null): void => {
+      this.#freeMs = Math.max(this.#freeMs, performance.now()) + ((slice?.length ?? 0) / this.#line.bytesPerSecond) * 1000;
+      waiting.push({ slice, dueMs: this.#freeMs + this.#line.oneWayMs });
+      held += slice?.length ?? 0;
+      if (waiting.length === 1) setTimeout(drain, this.#line.oneWayMs);
+    };
+    from.on('data', (chunk: Buffer) => {
+      for (let at = 0; at < chunk.length; at += SLICE_BYTES) put(chunk.subarray(at, at + SLICE_BYTES));
       if (held >= heldMax) from.pause();
     });
-    from.on('end', () => after(() => to.end(), Math.max(this.#freeMs, performance.now()) + this.#line.oneWayMs));
+    from.on('end', () => put(null));
     from.on('error', () => to.destroy());
-    from.on('close', () => after(() => to.destroy(), Math.max(this.#freeMs, performance.now()) + 2 * this.#line.oneWayMs));
+    to.on('close', () => from.destroy());
   }
 }
 

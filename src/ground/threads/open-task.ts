@@ -14,7 +14,12 @@ import { slotFingerprint, type OpenResult, type OpenTask, type StoredBlob } from
 type Failure = OpenResult['failures'][number];
 
 /** Buffers of a thread for the blob at hand; what is in them is gone with the next one. */
-let rooms: { readonly body: Buffer; readonly plain: Buffer } | undefined;
+let rooms: Rooms | undefined;
+
+interface Rooms {
+  readonly body: Buffer;
+  readonly plain: Buffer;
+}
 
 export interface CheckedBlob {
   readonly body: UnsealedBlob;
@@ -23,14 +28,31 @@ export interface CheckedBlob {
 
 /** A blob whose bytes are what its fingerprint says, or why they are not. Valid until the next call. */
 export function openChecked(task: Pick<OpenTask, 'key' | 'start'>, slot: Buffer, blob: StoredBlob): CheckedBlob | Omit<Failure, 'blob'> {
+  return opened(task, slot, blob, (body, fingerprint, rooms) => {
+    const plain = decodeBody(body, fingerprint, blob.offset, rooms.plain);
+    return blake3(plain).equals(fingerprint) ? { body, plain } : NOT_ITS_OWN;
+  });
+}
+
+/** A blob's body as its seal holds it to its fingerprint: what was sealed under that, and not held against it again. */
+export function openBody(task: Pick<OpenTask, 'key' | 'start'>, slot: Buffer, blob: StoredBlob): UnsealedBlob | Omit<Failure, 'blob'> {
+  return opened(task, slot, blob, (body) => body);
+}
+
+const NOT_ITS_OWN = { code: 'DAMAGED', message: 'a stored value is not what its fingerprint says' } as const;
+
+function opened<T>(
+  task: Pick<OpenTask, 'key' | 'start'>,
+  slot: Buffer,
+  blob: StoredBlob,
+  use: (body: UnsealedBlob, fingerprint: Buffer, rooms: Rooms) => T | typeof NOT_ITS_OWN,
+): T | Omit<Failure, 'blob'> {
   rooms ??= { body: Buffer.allocUnsafeSlow(BODY_BYTES_MAX), plain: Buffer.allocUnsafeSlow(BODY_BYTES_MAX) };
   const at = blob.offset - task.start;
   const fingerprint = slotFingerprint(slot, blob.place);
   try {
     const body = unsealBlob(slot.subarray(at, at + blob.length), blob.offset, task.key, fingerprint, rooms.body);
-    const plain = decodeBody(body, fingerprint, blob.offset, rooms.plain);
-    if (body.kind === 'extent' && blake3(plain).equals(fingerprint)) return { body, plain };
-    return { code: 'DAMAGED', message: 'a stored value is not what its fingerprint says' };
+    return body.kind === 'extent' ? use(body, fingerprint, rooms) : NOT_ITS_OWN;
   } catch (error) {
     if (error instanceof HoldfastError) return { code: error.code, message: error.message };
     throw error;

@@ -104,11 +104,14 @@ export interface ResealResult extends SealResult {
   readonly failures: OpenResult['failures'];
 }
 
-/** Opens and checks blobs, and leaves their bodies in the slot (unseal-task.ts). */
-export type UnsealTask = Omit<OpenTask, 'target'>;
+/** Opens blobs and leaves their bodies in the slot (unseal-task.ts). */
+export interface UnsealTask extends Omit<OpenTask, 'target'> {
+  /** Whether what they hold is decoded and held against their fingerprints, too. */
+  readonly inFull: boolean;
+}
 
 export interface UnsealResult {
-  /** Of the blobs that are what their fingerprints say. */
+  /** Of the blobs that have opened. */
   readonly bodies: readonly { readonly blob: number; readonly codec: number; readonly length: number }[];
   readonly failures: OpenResult['failures'];
 }

@@ -30,7 +30,7 @@ export interface DueValue {
   readonly at: number | null;
 }
 
-/** A value as it goes over the wire; its bytes have been held against its name. */
+/** A value as it goes over the wire; it was sealed under its name. */
 export interface ReadValue {
   readonly name: Name;
   /** Of the volume: where it was read for. */
@@ -63,5 +63,7 @@ export interface SessionContent {
     values: readonly DueValue[],
     deliver: (values: readonly ReadValue[]) => Promise<void>,
     signal: AbortSignal,
+    /** Whether what is read is held against its name in full: the receiver has said that something was false. */
+    inFull: boolean,
   ): Promise<readonly Name[]>;
 }

@@ -103,6 +103,10 @@ async function waitRefused(shipping: Shipping, refused: RefusedFrame): Promise<v
   const { sender, refusals, signal } = shipping;
   const error = hearRefused(sender, refused);
   if (error === null) return;
-  if (error.code === 'NAME_FALSE' && ++shipping.falseInARow >= FALSE_MAX) throw error;
+  if (error.code === 'NAME_FALSE') {
+    // Damaged on its way, or sealed under a name that is not its own: from now on it is looked at before it goes.
+    shipping.isDoubted = true;
+    if (++shipping.falseInARow >= FALSE_MAX) throw error;
+  }
   await refusals.again(error, shipping.refusedInARow++, signal);
 }

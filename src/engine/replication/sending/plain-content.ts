@@ -95,8 +95,8 @@ export function plainContent(source: RepositoryReader, snapshot: Snapshot, value
       return base === undefined ? inVolume : inVolume.filter((page) => !childIn(base, page).equals(childIn(own, page)));
     },
     rows,
-    read: async (due, deliver, signal) =>
-      values.read(await placed(due, (subtree, page) => node(snapshot, 1, leafOf(subtree, page))), deliver, signal),
+    read: async (due, deliver, signal, inFull) =>
+      values.read(await placed(due, (subtree, page) => node(snapshot, 1, leafOf(subtree, page))), deliver, signal, inFull),
   };
 }
 

@@ -102,6 +102,7 @@ export function makeDataReady(shipping: Shipping): void {
         await added;
       },
       signal,
+      shipping.isDoubted,
     );
     for (const name of gone) held.delete(name);
     unreadable(sender, gone);

@@ -110,6 +110,7 @@ export async function openSealedContent(
           await deliver(sealed);
         },
         inRead,
+        true,
       );
       return [...gone, ...lost.map((name) => wanted.get(name)?.name ?? name)];
     },
@@ -170,6 +171,7 @@ async function nameExtents({ values, names, seal, signal }: Naming, view: NodeVi
       return Promise.resolve();
     },
     signal,
+    true,
   );
   if (gone.length > 0)
     throw new HoldfastError('NAME_GONE', 'extents of the snapshot can no longer be read', { count: gone.length, names: gone.slice(0, 20) });

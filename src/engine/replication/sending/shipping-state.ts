@@ -67,6 +67,8 @@ export interface Shipping extends ShipDeps {
   dataUnderWay: number;
   refusedInARow: number;
   falseInARow: number;
+  /** The receiver has said that a value was false. */
+  isDoubted: boolean;
   emptyInARow: number;
   withheld: number;
 }
@@ -100,6 +102,7 @@ export function newShipping(deps: ShipDeps, sender: Sender, plan: ShipPlan): Shi
       dataUnderWay: 0,
       refusedInARow: 0,
       falseInARow: 0,
+      isDoubted: false,
       emptyInARow: 0,
       withheld: 0,
     },

@@ -1,5 +1,5 @@
 /**
- * Reads values of a repository as they go over the wire: opened and checked on threads, the stored body kept as it is.
+ * Reads values of a repository as they go over the wire: opened on threads, the stored body kept as it is.
  *
  * Compressing again would be two thirds of the work, and the receiver keeps zstd when it wants zstd. Buffers are taken when
  * something is read for the first time: a session in which nothing is asked for needs none. `deliver` waits when enough is
@@ -18,11 +18,12 @@ import type { Name } from '../messages.ts';
 import type { ReadValue } from './content.ts';
 
 export interface ValueSource {
-  /** Answers the names that cannot be read. STORE_UNREACHABLE and the like end it. */
+  /** Answers the names that cannot be read; `inFull`: or are not what they should be. STORE_UNREACHABLE and the like end it. */
   read(
     values: readonly FetchValue[],
     deliver: (values: readonly ReadValue[]) => Promise<void>,
     signal: AbortSignal,
+    inFull: boolean,
   ): Promise<readonly Name[]>;
 }
 
@@ -42,13 +43,14 @@ export function createValueSource({ reader, extentBytes, threads, onLost }: Valu
     values: readonly FetchValue[],
     deliver: (values: readonly ReadValue[]) => Promise<void>,
     signal: AbortSignal,
+    inFull: boolean,
   ): Promise<readonly Name[]> => {
     const batches = new Batches(reservation, slots, signal);
     const gone: Name[] = [];
     const use: UseRange = async (range) => {
       const { slot, start, key } = range;
       const blobs = range.values.map(({ location }, place) => ({ place, offset: location.offset, length: location.length, targets: [] }));
-      const { bodies, failures } = await threads.run('unseal', { slot, start, key, blobs });
+      const { bodies, failures } = await threads.run('unseal', { slot, start, key, blobs, inFull });
       await deliver(copied(range, bodies));
       return failures;
     };
@@ -74,9 +76,9 @@ export function createValueSource({ reader, extentBytes, threads, onLost }: Valu
   };
 
   return {
-    async read(values, deliver, signal) {
+    async read(values, deliver, signal, inFull) {
       using reservation = await threads.buffers.reserve(slots * SLOT_BYTES, signal);
-      return await readInto(reservation, values, deliver, signal);
+      return await readInto(reservation, values, deliver, signal, inFull);
     },
   };
 }

@@ -17,6 +17,7 @@ import {
   type SessionOutcome,
 } from '../../../../src/engine/replication/sending/session.ts';
 import { plainSession, type OpenedSession, type SessionParts } from '../../../../src/engine/replication/sending/session-parts.ts';
+import type { ReadValue } from '../../../../src/engine/replication/sending/content.ts';
 import { namesOfSnapshot } from '../receiving/tiny-sender.ts';
 import { EXTENT, PEER, extents, harm, twoSites, whatIsWrong, type TwoSites } from '../receiving/two-sites.ts';
 import { inProcess, troubled, unreachable, watched } from './in-process-link.ts';
@@ -183,6 +184,32 @@ test('names that are gone at the sender end the session, and say which', async (
   await own.capture([3, 40].map((extent) => ({ extent, content: 7 + extent })));
   const next = await own.capture(extents(60, 5, 2));
   expect(await runSession(await partsOf(own, next, linkTo(own)))).toMatchObject(committed(next));
+});
+
+test('a value that the receiver calls false is looked at before it is sent again, and is gone if it is not what it should be', async () => {
+  for (const isWhole of [true, false]) {
+    const snapshot = await sites.capture(extents(60, 8, isWhole ? 71 : 72));
+    const parts = await partsOf(sites, snapshot, linkTo(sites));
+    const { read } = parts.content;
+    const looks: boolean[] = [];
+    const content: SessionParts['content'] = {
+      ...parts.content,
+      async read(due, deliver, signal, inFull) {
+        looks.push(inFull);
+        const bad = due[0]?.name;
+        if (inFull && !isWhole) return [bad ?? ''];
+        // As if it had been sealed under a name that is not its own.
+        const falsified = (value: ReadValue): ReadValue =>
+          value.name === bad ? { ...value, codec: 0, body: Buffer.alloc(EXTENT, 9) } : value;
+        return read(due, (values) => deliver(inFull ? values : values.map(falsified)), signal, inFull);
+      },
+    };
+    const outcome = await runSession({ ...parts, content });
+    expect(outcome).toMatchObject(isWhole ? committed(snapshot) : { kind: 'failed', code: 'NAME_GONE', nameCount: 1 });
+    expect([looks[0], looks.at(-1)]).toEqual([false, true]);
+    if (!isWhole) return;
+    expect(await whatIsWrong(sites, snapshot)).toEqual([]);
+  }
 });
 
 test('a link that is away is waited for, and no longer than the patience lasts', async () => {

@@ -198,7 +198,7 @@ export interface Peer {
   readonly proof: ProofLevel;
 }
 
-/** A receiver, as the transport sees it: one exchange, heard in order. Never rejects but with a mistake of ours; what is refused is an answer. */
+/** A receiver, as the transport sees it: one exchange, heard in order; bodies of data are its own, and used up. Never rejects but with a mistake of ours; what is refused is an answer. */
 export interface Hearing {
   exchange(peer: Peer, first: FirstFrame, rest: AsyncIterable<SessionMessageFrame>, signal: AbortSignal): AsyncIterable<AnswerFrame>;
   /** An exchange had so many bytes, both ways. */

@@ -8,6 +8,7 @@
  */
 import { HoldfastError } from '../../domain/errors.ts';
 import { GETS_IN_FLIGHT, READ_ROUNDS_MAX } from '../../domain/limits.ts';
+import { freeBuffer } from '../../ground/threads/free-buffer.ts';
 import type { PackKey } from '../../ground/sealing/blob.ts';
 import { SLOT_FINGERPRINTS, slotFingerprint, type OpenResult } from '../../ground/threads/tasks.ts';
 import type { Location } from '../repository/location.ts';
@@ -82,14 +83,6 @@ async function lookAgain(deps: FetchDeps, lost: readonly LostValue[], round: num
 const samePlace = (a: Location, b: Location | null): boolean =>
   b !== null && a.offset === b.offset && a.length === b.length && a.pack.equals(b.pack);
 
-/**
- * Gives the memory of a buffer back, if it is all of it. Transferring to no length is how the language says that. Left to
- * the garbage collector, 1 GiB/s of buffers has it mark the whole heap ten times a second: a third of a restore's work.
- */
-function free(buffer: Buffer): void {
-  if (buffer.buffer instanceof ArrayBuffer && buffer.byteLength === buffer.buffer.byteLength) buffer.buffer.transfer(0);
-}
-
 async function fetchRange(deps: FetchDeps, read: PackRead, slot: SharedArrayBuffer): Promise<LostValue[]> {
   const { reader, batches } = deps;
   const { name, packKey } = reader.packOf(read.pack);
@@ -110,7 +103,7 @@ async function fetchRange(deps: FetchDeps, read: PackRead, slot: SharedArrayBuff
   if (stored.length < read.length) return read.values.map((value) => lose(value, 'DAMAGED', 'an object is cut short'));
   const bytes = Buffer.from(slot);
   bytes.set(stored);
-  free(stored);
+  freeBuffer(stored);
   read.values.forEach((value, i) => slotFingerprint(bytes, i).set(value.fingerprint));
   const failures = await deps.use({ slot, start: read.offset, key: packKey, values: read.values });
   return failures.flatMap(({ blob, code, message }) => {

@@ -4,6 +4,7 @@
  * The same name may come in several exchanges at once. Only one of them is checked at a time, for each that is would lie in a
  * pack; the others wait for what comes of it, and are dropped if it was true.
  */
+import { freeBuffer } from '../../../ground/threads/free-buffer.ts';
 import { slotFingerprint } from '../../../ground/threads/tasks.ts';
 import type { DataFrame } from '../frames.ts';
 import type { Committed, Kept, Name, Refused } from '../messages.ts';
@@ -103,6 +104,7 @@ function fillSlot(slot: Buffer, chosen: readonly Choice[]): CarriedBody[] {
   return chosen.map(({ frame: { name, codec, body }, subtree }, place) => {
     const own = { place, offset, length: body.length, codec, name: Buffer.from(name, 'hex'), subtree };
     slot.set(body, offset);
+    freeBuffer(body);
     slotFingerprint(slot, place).set(own.name);
     offset += body.length;
     return own;

@@ -61,8 +61,9 @@ export async function collect(answers: AsyncIterable<AnswerFrame>): Promise<Answ
   return all;
 }
 
+/** As a transport gives them: bodies are the hearer's alone. */
 export async function* framesOf(frames: readonly SessionMessageFrame[]): AsyncGenerator<SessionMessageFrame> {
-  yield* frames;
+  for (const frame of frames) yield frame.kind === 'DATA' ? { ...frame, body: Buffer.from(frame.body) } : frame;
 }
 
 /** What a test needs of a snapshot's map, leaf by leaf. */

@@ -233,7 +233,12 @@ test('a body that failed while its root was away is gone after the next one', as
   const stop = new AbortController();
   const lost = temps.write(Buffer.alloc(256 * 1024 * 1024, 1), stop.signal);
   const underWay = (): Promise<string[]> => readdir(join(root, '.tmp'));
-  while ((await underWay()).length === 0);
+  // Its bytes are being written, so it has been opened for the last time.
+  const writtenBytes = async (): Promise<number> => {
+    const [name] = await underWay();
+    return name === undefined ? 0 : (await stat(join(root, '.tmp', name))).size;
+  };
+  while ((await writtenBytes()) === 0);
   await rename(root, `${root}.away`);
   stop.abort(new Error('stopped'));
   await expect(lost).rejects.toThrow('stopped');

@@ -43,10 +43,9 @@ interface BlockState {
 }
 
 /** Writes blocks at random, one write of each at a time, and flushes now and then, until the server is gone. */
-async function writeUntilGone(uri: string, blocks: Map<number, BlockState>): Promise<{ readonly flushes: number }> {
+async function writeUntilGone(uri: string, blocks: Map<number, BlockState>, onFlush: () => void): Promise<void> {
   using disk = await useDisk(uri);
   const busy = new Set<number>();
-  let flushes = 0;
   const write = async (): Promise<void> => {
     let block = randomInt(WRITER_BLOCKS);
     while (busy.has(block)) block = randomInt(WRITER_BLOCKS);
@@ -63,11 +62,10 @@ async function writeUntilGone(uri: string, blocks: Map<number, BlockState>): Pro
       await write();
       if (i % 50 !== 0) continue;
       await disk.flush();
-      flushes++;
+      onFlush();
     }
   };
   await Promise.allSettled(Array.from({ length: DEPTH }, work));
-  return { flushes };
 }
 
 /** What the server says has changed since a snapshot, by extents. */
@@ -104,10 +102,12 @@ describeFio('killed under load', () => {
         ...{ stdio: 'ignore', cwd: volume.folder },
       });
       const ended = once(fio, 'exit');
-      const writing = writeUntilGone(volume.uri(), blocks);
-      await sleep(600 + randomInt(600));
+      let flushes = 0;
+      const writing = writeUntilGone(volume.uri(), blocks, () => flushes++);
+      for (const until = Date.now() + 20_000; flushes === 0 && Date.now() < until;) await sleep(20);
+      await sleep(300 + randomInt(600));
       await volume.kill();
-      const { flushes } = await writing;
+      await writing;
       await ended;
       expect(flushes).toBeGreaterThan(0);
 

@@ -159,6 +159,20 @@ test('a placeholder is merged over a base, and counted where nothing is known', 
   expect(await buildPastState(archive, duck, { kind: 'time', us: START + 2 })).toMatchObject({ proof: { unresolved: 1 } });
 });
 
+test('a base does not merge a placeholder with what its partition knows, where the key has moved and another one knows better', async () => {
+  const { put, snapshot, at } = await open(2);
+  const first = event('c', 1, 1, 10, 11, 'old');
+  const second = event('u', 1, 2, 20, 21, 'new');
+  await put(0, first, second, event('c', 2, 9, 40, 41));
+  // The connector begins again, now with two partitions, and the base is made when only the first is there again.
+  await put(1, event('u', 1, 3, 30, 31, PLACEHOLDER_DEFAULT), first);
+  await snapshot(1);
+  expect(await at(3)).toEqual({ '1': '"new"' });
+  await put(1, second);
+  await snapshot(1);
+  expect(await at(3)).toEqual({ '1': '"new"' });
+});
+
 test('a transaction whose rows have different stamps is not split, not even over bases that end in its middle', async () => {
   const { put, snapshot, at } = await open(1);
   const row = (id: number, pos: number, time: number, n: number, note: string | null = null) => ({

@@ -39,6 +39,21 @@ export function decidingEvents({ columns, unavailable }: LoadedEvents, cut: Posi
     FROM events e JOIN winners w ON e._id = w._w ${joins.join(' ')}`;
 }
 
+/**
+ * A query of the deciding events that `counts` takes and, where one has a placeholder, of the events it would be taken from: all as they came. A
+ * partition does not merge by itself, for where keys have moved between partitions the value may be another one's.
+ */
+export function keptEvents({ columns, unavailable }: LoadedEvents, counts: string): string {
+  const fields = ['_key', ...DECIDING, ...columns.map(cellColumn)].join(', ');
+  const known = unavailable.map((column) => `arg_max(_id, _pos) FILTER (WHERE ${cellColumn(column)} <> '${UNAVAILABLE}') AS _m${column}`);
+  const givers = unavailable.map(
+    (column) => ` UNION SELECT _m${column} FROM deciding WHERE ${cellColumn(column)} = '${UNAVAILABLE}' AND _m${column} IS NOT NULL`,
+  );
+  return `WITH winners AS MATERIALIZED (SELECT ${['arg_max(_id, _pos) AS _w', ...known].join(', ')} FROM events GROUP BY _key),
+      deciding AS MATERIALIZED (SELECT * FROM events JOIN winners ON _id = _w WHERE ${counts})
+    SELECT ${fields} FROM events SEMI JOIN (SELECT _w AS _kept FROM deciding${givers.join('')}) ON _id = _kept`;
+}
+
 /** What counts of deciding events: rows that no truncate has taken. */
 export const isLive = (truncated: Position | null): string =>
   truncated === null ? `_op = 'p'` : `_op = 'p' AND _pos > ${sqlPosition(truncated)}`;

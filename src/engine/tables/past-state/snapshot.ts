@@ -1,8 +1,8 @@
 /**
  * Makes a partition snapshot from the one before and the parts since, never from the live table (docs/tables.md, section 6).
  *
- * It holds each key's deciding event after [0, offset), with its position, so that what is sent again later finds its place. Deletes since
- * the base are kept as dead rows; rows that a truncate has taken are not.
+ * It holds each key's deciding event after [0, offset), with its position, so that what is sent again later finds its place; and where that has
+ * placeholders, the events they are taken from as far as this partition knows, for another one may know better. Deletes since the base are kept as dead rows; rows that a truncate has taken are not.
  */
 import { HoldfastError } from '../../../domain/errors.ts';
 import type { TableArchive } from '../archive/archive.ts';
@@ -12,7 +12,7 @@ import { cellColumn, FIXED_COLUMNS, parquetCopy } from '../archive/rows.ts';
 import { keepFile } from '../archive/writer.ts';
 import { UNAVAILABLE } from '../events/event.ts';
 import { parsePosition, positionText, POSITION_ZERO } from '../events/position.ts';
-import { decidingEvents, isLive } from './fold.ts';
+import { isLive, keptEvents } from './fold.ts';
 import { loadEvents, type LoadedEvents } from './loading.ts';
 import { truncatedAt } from './past-state.ts';
 import { partsAfter, type PartitionPlan } from './plan.ts';
@@ -72,8 +72,8 @@ async function decide(duck: Duck, loaded: LoadedEvents, truncated: bigint | null
   const fixed = FIXED_COLUMNS.map((name) => (name === '_raw' ? 'NULL::BLOB AS _raw' : name));
   const dead = `_op = 'd' AND _pos >= ${parsePosition(floor)}::UHUGEINT`;
   await duck.run(
-    `CREATE OR REPLACE TABLE decided AS SELECT ${[...fixed, ...cells].join(', ')} FROM (${decidingEvents(loaded, null)})
-     WHERE (${isLive(truncated)}) OR (${dead}) ORDER BY _key`,
+    `CREATE OR REPLACE TABLE decided AS SELECT ${[...fixed, ...cells].join(', ')} FROM (${keptEvents(loaded, `(${isLive(truncated)}) OR (${dead})`)})
+     ORDER BY _key, _pos`,
   );
   const [[rows, deadRows] = []] = await duck.rows(
     `SELECT count(*) FILTER (WHERE _op = 'p'), count(*) FILTER (WHERE _op = 'd') FROM decided`,

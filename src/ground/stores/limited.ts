@@ -1,14 +1,13 @@
 /**
  * Bounds what is asked of a store at a time: calls in flight, and bytes a second in each direction.
  *
- * Bandwidth is booked, not metered: each transfer takes the next free stretch of the line and waits until that begins, so
- * transfers start in the order in which they came and the rate holds over any few seconds. What a get will bring is not
- * known before it is there; it is booked afterwards, and delays the next one.
+ * What a get will bring is not known before it is there; it is booked afterwards, and delays the next one (line.ts).
  */
 import { HoldfastError } from '../../domain/errors.ts';
 import { Permits } from '../threads/permits.ts';
 import { interceptStore, receivedBytes } from './intercept.ts';
 import type { ObjectStore } from './object-store.ts';
+import { createLine, type Line } from './line.ts';
 import { sleep, type Sleep } from './sleep.ts';
 
 export interface LimitOptions {
@@ -19,9 +18,6 @@ export interface LimitOptions {
   readonly now?: () => number;
   readonly sleep?: Sleep;
 }
-
-/** Idle time that may be caught up on: short, so that a limit is one. */
-const CATCH_UP_MS = 250;
 
 export function withLimits(store: ObjectStore, options: LimitOptions): ObjectStore {
   const { concurrency, now = () => performance.now(), sleep: pause = sleep } = options;
@@ -47,34 +43,6 @@ export function withLimits(store: ObjectStore, options: LimitOptions): ObjectSto
       slots?.give();
     }
   });
-}
-
-interface Line {
-  /** Waits until the line is free, and takes it for this many bytes. */
-  book(bytes: number, signal: AbortSignal | undefined): Promise<void>;
-  charge(bytes: number): void;
-}
-
-function createLine(bytesPerSecond: number, now: () => number, pause: Sleep): Line {
-  let freeAtMs = now();
-  const charge = (bytes: number): void => {
-    freeAtMs = Math.max(freeAtMs, now() - CATCH_UP_MS) + (bytes / bytesPerSecond) * 1000;
-  };
-  return {
-    charge,
-    async book(bytes, signal) {
-      const waitMs = freeAtMs - now();
-      charge(bytes);
-      if (waitMs <= 0) return;
-      try {
-        await pause(waitMs, signal);
-      } catch (error) {
-        // Not used: the ones behind keep their turn, the next comer gets the time back.
-        freeAtMs -= (bytes / bytesPerSecond) * 1000;
-        throw error;
-      }
-    },
-  };
 }
 
 function wholeNumber(field: string, value: number): number {

@@ -9,6 +9,7 @@ import { request as requestHttp, type ClientRequest, type IncomingMessage } from
 import { request as requestHttps } from 'node:https';
 import { HoldfastError, isHoldfastError, messageOf, type ErrorDetails } from '../../../domain/errors.ts';
 import { KIB } from '../../../domain/limits.ts';
+import { createLine, type Line } from '../../../ground/stores/line.ts';
 import { checkExposure } from '../../volumes/listening.ts';
 import type { AnswerFrame, FirstFrame, Link, SessionMessageFrame } from '../frames.ts';
 import { parseToken } from '../tokens.ts';
@@ -19,7 +20,6 @@ import { FrameDecoder } from '../wire/frame-decoder.ts';
 import { encodeRequest } from '../wire/requests.ts';
 import { ANSWERS_BYTES_MAX, EXCHANGES_MAX } from './limits.ts';
 import { createWireAgent, type LinkTls, type WireBytes } from './wire-agent.ts';
-import { createWireLine, type WireLine } from './wire-line.ts';
 
 export interface LinkOptions {
   /** `https://HOST:PORT`, with a path before `/v1` if a proxy wants one; `http://` to a loopback address. */
@@ -51,7 +51,7 @@ export function openLink(options: LinkOptions): ReceiverLink {
   const closed = new AbortController();
   const deps: ExchangeDeps = {
     timeoutMs,
-    line: createWireLine(rate),
+    line: rate === null ? null : createLine(rate),
     sliceBytes: rate === null ? SLICE_BYTES : Math.min(SLICE_BYTES, Math.max(KIB, Math.floor(rate / SLICES_PER_SECOND))),
     request: (bytes) =>
       (url.protocol === 'https:' ? requestHttps : requestHttp)(url, {
@@ -85,7 +85,8 @@ export function parseReceiverUrl(text: string): URL {
 
 interface ExchangeDeps {
   readonly timeoutMs: number;
-  readonly line: WireLine;
+  /** What all exchanges of the link send together; null: no bound. */
+  readonly line: Line | null;
   readonly sliceBytes: number;
   request(bytes: number): ClientRequest;
 }
@@ -137,7 +138,7 @@ async function say(
   signal: AbortSignal,
 ): Promise<void> {
   for (const slice of slices(parts, sliceBytes)) {
-    await line.take(
+    await line?.book(
       slice.reduce((sum, part) => sum + part.length, 0),
       signal,
     );

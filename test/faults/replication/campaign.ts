@@ -1,6 +1,7 @@
 /** Runs of successive seeds, one after the other, with one pool of threads for all of them; the summary as a person reads it. */
 import { Threads } from '../../../src/ground/threads/threads.ts';
-import { addCounts, COUNTED, noCounts, type Counted, type Counts } from './counts.ts';
+import { addCounts } from '../counting.ts';
+import { COUNTED, noCounts, type Counted, type Counts } from './counts.ts';
 import { playRun } from './run.ts';
 
 export interface ReplicationCampaignOptions {

@@ -1,7 +1,7 @@
 /**
  * The examination of a run: what senders were told, and what the protocol promises, held against the receiver's store itself.
  *
- *     while it runs   what is visible has the source's root, and where nothing was harmed all of its values
+ *     while it runs   what is visible has the source's root and size
  *     afterwards      each snapshot that was told committed restores bit for bit, from a cache that knew nothing; what was harmed
  *                     after it was proven is whole again where a session with proof `all` has been since
  *     the end         counts equal their recomputation; retired, collected and swept, not a pack, claim or file is left

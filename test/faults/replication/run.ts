@@ -184,11 +184,10 @@ interface Sending {
   readonly proof: ProofLevel;
 }
 
-async function sendUntilCommitted(scene: Scene, { sender, taken, dice, proof: agreed }: Sending): Promise<void> {
+async function sendUntilCommitted(scene: Scene, { sender, taken, dice, proof }: Sending): Promise<void> {
   const { script, promises, counts, signal, note } = scene;
   await promises.begin(taken);
   let takesOver = dice.chance(0.5);
-  let proof = agreed;
   for (let attempt = 1; ; attempt++) {
     signal.throwIfAborted();
     if (attempt > ATTEMPTS_MAX) throw new Violation(`${idOf(taken)} of ${taken.volume} is not committed in ${ATTEMPTS_MAX} attempts`);
@@ -207,8 +206,6 @@ async function sendUntilCommitted(scene: Scene, { sender, taken, dice, proof: ag
     note(`${taken.volume} ${idOf(taken)}, attempt ${attempt}: ${end.code} ${end.message}`);
     judgeFailure(scene, end);
     takesOver ||= end.code === 'CLAIM_LOST';
-    // What rots is found by reading alone, and a session that meets it says so.
-    if (end.code === 'DAMAGED') proof = 'all';
   }
 }
 
@@ -235,7 +232,7 @@ function judgeFailure(
   const isNamed =
     code === 'RECEIVER_UNREACHABLE' ||
     (code === 'CLAIM_LOST' && script.rival !== null) ||
-    (['MISSING_EXTENTS', 'DAMAGED', 'OBJECT_MISSING'].includes(code) && promises.isHarmed);
+    (code === 'MISSING_EXTENTS' && promises.isHarmed);
   if (!isNamed) throw new Violation(`an attempt ended with ${code}, for which there is no reason: ${message}`);
 }
 

@@ -1,5 +1,6 @@
 /** Runs of successive seeds, one after another, until the time is up or one of them fails. */
-import { addCounts, COUNTED, noCounts, type Counted, type Counts } from './counts.ts';
+import { addCounts } from '../counting.ts';
+import { COUNTED, noCounts, type Counted, type Counts } from './counts.ts';
 import { playRun } from './run.ts';
 
 export interface VolumesCampaignOptions {

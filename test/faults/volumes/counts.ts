@@ -1,4 +1,6 @@
 /** What happened in a campaign, in figures. */
+import { noCountsOf, type CountsOf } from '../counting.ts';
+
 export const COUNTED = {
   kills: 'kills of the disk server',
   stops: 'clean stops of it',
@@ -20,12 +22,6 @@ export const COUNTED = {
 } as const;
 
 export type Counted = keyof typeof COUNTED;
-export type Counts = Record<Counted, number>;
+export type Counts = CountsOf<typeof COUNTED>;
 
-export const noCounts = (): Counts =>
-  // Every key of the table gets its zero.
-  Object.fromEntries(Object.keys(COUNTED).map((name) => [name, 0])) as Counts;
-
-export function addCounts(sum: Counts, more: Counts): void {
-  for (const name of Object.keys(COUNTED) as Counted[]) sum[name] += more[name];
-}
+export const noCounts = (): Counts => noCountsOf(COUNTED);

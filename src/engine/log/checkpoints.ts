@@ -110,7 +110,7 @@ export function createCheckpoints<State extends Standing>(options: CheckpointsOp
       if (state.n - newest < everyRecords) return null;
       await write(state);
       newest = state.n;
-      await dropOld(store);
+      await dropOldCheckpoints(store);
       return state.n;
     },
   };
@@ -148,8 +148,11 @@ function openManifest(key: SealingKey, name: string, stored: Buffer): Manifest {
   return parsed.data;
 }
 
-/** Keeps the newest two manifests, and parts from the older of the two on: those may be of one whose manifest is still to come. */
-async function dropOld(store: ObjectStore): Promise<void> {
+/**
+ * Keeps the newest two manifests, and parts from the older of the two on: what else is there of those n may be somebody's
+ * work in progress, whose manifest would be the second newest and must not lack its parts.
+ */
+export async function dropOldCheckpoints(store: ObjectStore): Promise<void> {
   const names: string[] = [];
   for await (const { name } of listAll(store, 'checkpoint/')) names.push(name);
   const oldest = names.slice(0, CHECKPOINTS_KEPT).map(inverseNumber).at(-1) ?? 0;

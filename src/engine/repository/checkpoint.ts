@@ -11,11 +11,12 @@ import { z } from 'zod';
 import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import { CHECKPOINT_PART_ROWS, CHECKPOINT_RECORDS, CHECKPOINT_TAIL_SHARE } from '../../domain/limits.ts';
 import { openEnvelope, sealEnvelope, type SealingKey } from '../../ground/sealing/envelope.ts';
-import { listAll, type ObjectStore } from '../../ground/stores/object-store.ts';
+import type { ObjectStore } from '../../ground/stores/object-store.ts';
+import { dropOldCheckpoints } from '../log/checkpoints.ts';
 import { digestOf } from '../log/digest.ts';
 import { emptyLedger, type Claim, type Ledger, type Pin, type Snapshot } from './ledger.ts';
 import { LOCATION_BYTES, readLocation, writeLocation } from './location.ts';
-import { checkpointName, checkpointPartName, inverseNumber } from './object-names.ts';
+import { checkpointName, checkpointPartName } from './object-names.ts';
 import type { Repository } from './repository.ts';
 import type { PackUse, Table, TableRow } from './table.ts';
 
@@ -155,19 +156,6 @@ export async function writeCheckpoint(repository: Repository): Promise<number> {
   await store.put(name, sealEnvelope(key, name, Buffer.from(JSON.stringify(manifest)), environment.random(32)), { ifAbsent: true });
   await dropOldCheckpoints(store);
   return ledger.n;
-}
-
-/**
- * Keeps the newest two manifests, and parts from the older of the two on: what else is there of those n may be somebody's
- * work in progress, whose manifest would be the second newest and must not lack its parts.
- */
-async function dropOldCheckpoints(store: ObjectStore): Promise<void> {
-  const names: string[] = [];
-  for await (const { name } of listAll(store, 'checkpoint/')) names.push(name);
-  const oldest = names.slice(0, 2).map(inverseNumber).at(-1) ?? 0;
-  const doomed = names.slice(2);
-  for await (const { name } of listAll(store, 'checkpoint-part/')) if (Number(name.split('/')[1]) < oldest) doomed.push(name);
-  for (let i = 0; i < doomed.length; i += 1000) await store.delete(doomed.slice(i, i + 1000));
 }
 
 function* pages<T>(items: Iterable<T>, size: number): Generator<T[]> {

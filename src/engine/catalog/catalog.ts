@@ -138,6 +138,27 @@ const EMPTY: CatalogState = {
 export const repositoryKey = (store: StoreName, repository: RepositoryName): string => `${store}/${repository}`;
 export const lineageOfVolume = (volume: VolumeRecord): Lineage => lineageOf(volume.name, volume.incarnation);
 
+/**
+ * Of two prefixes of a store of which one begins the other, names below the longer are below both. The same prefix twice is two tokens of
+ * one sender, and none at all is all of the store: both are meant.
+ */
+function sharedNameSpace(state: CatalogState, { store, prefix }: TokenRecord): HoldfastError | null {
+  const other = [...state.tokens.values()].find(
+    (token) =>
+      token.store === store &&
+      token.prefix !== '' &&
+      prefix !== '' &&
+      token.prefix !== prefix &&
+      (token.prefix.startsWith(prefix) || prefix.startsWith(token.prefix)),
+  );
+  return other === undefined
+    ? null
+    : new HoldfastError('ARGUMENT_INVALID', `the prefix ${other.prefix} of token ${other.id} would share names with ${prefix}`, {
+        field: 'prefix',
+        expected: 'a prefix that begins no other one, and that no other one begins',
+      });
+}
+
 /** What stands against an entry; the reducer ignores an entry that is in the log all the same. */
 function refusal(state: CatalogState, entry: CatalogEntry): HoldfastError | null {
   switch (entry.kind) {
@@ -203,9 +224,9 @@ function refusal(state: CatalogState, entry: CatalogEntry): HoldfastError | null
       return state.policies.has(policyKey(entry)) ? null : policyNotFound(entry.receiver, entry.volume);
     case 'TOKEN_ADD':
       if (state.tokens.has(entry.token.id)) return new HoldfastError('RECORD_REFUSED', `token ${entry.token.id} is in the catalog`);
-      return state.stores.has(entry.token.store)
-        ? null
-        : new HoldfastError('STORE_NOT_FOUND', `no store ${entry.token.store}`, { store: entry.token.store });
+      if (!state.stores.has(entry.token.store))
+        return new HoldfastError('STORE_NOT_FOUND', `no store ${entry.token.store}`, { store: entry.token.store });
+      return sharedNameSpace(state, entry.token);
     case 'TOKEN_REMOVE':
       return state.tokens.has(entry.id)
         ? null

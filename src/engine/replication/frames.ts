@@ -189,7 +189,7 @@ export interface Peer {
   readonly repository: string | null;
   /** Put before the sender's volume names. */
   readonly prefix: string;
-  readonly rights: readonly ('add' | 'read' | 'hide')[];
+  readonly rights: readonly ('add' | 'hide')[];
   /** Stored bytes that its lineages may come to; null: no bound. */
   readonly quotaBytes: number | null;
   /** A snapshot younger than this is not hidden for it; null: any may be. */

@@ -19,7 +19,7 @@ const TOKEN_PATTERN = /^hf1\.([0-9a-f]{16})\.([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048
 const HEADER_PATTERN = /^Bearer +(\S+)$/i;
 const DIGEST_PATTERN = /^[0-9a-f]{64}$/;
 
-export const RIGHTS = ['add', 'read', 'hide'] as const;
+export const RIGHTS = ['add', 'hide'] as const;
 
 export const tokenRecord = z.strictObject({
   id: z.string().regex(ID_PATTERN),

@@ -10,7 +10,7 @@ import { environment, KEY } from '../repository/world.ts';
 
 const minted = mintToken(randomBytes);
 const token: TokenRecord = tokenRecord.parse({
-  ...{ id: minted.id, digest: minted.digest, store: 'cloud', repository: 'shared', prefix: 'acme-', rights: ['add', 'read'] },
+  ...{ id: minted.id, digest: minted.digest, store: 'cloud', repository: 'shared', prefix: 'acme-', rights: ['add', 'hide'] },
   ...{ quotaBytes: null, retentionFloorMs: null, proof: 'listed', untilMs: null, certificate: null },
 });
 const receiver: ReceiverRecord = receiverRecord.parse({
@@ -66,6 +66,19 @@ describe('the catalog', () => {
     await append({ kind: 'TOKEN_REMOVE', id: token.id });
     await expect(append({ kind: 'TOKEN_REMOVE', id: token.id })).rejects.toMatchObject({ code: 'ARGUMENT_INVALID' });
     await append({ kind: 'STORE_REMOVE', name: store.name });
+  });
+
+  test('a prefix is nobody else’s name space: none begins another, but two tokens may have the same', async () => {
+    const another = (prefix: string, id: string) => append({ kind: 'TOKEN_ADD', token: { ...token, prefix, id: id.padStart(16, '0') } });
+    await another('acme-', '1');
+    await another('acme-', '2');
+    for (const [prefix, id] of [
+      ['acme-b', '3'],
+      ['ac', '4'],
+    ] as const)
+      await expect(another(prefix, id)).rejects.toMatchObject({ code: 'ARGUMENT_INVALID', details: { field: 'prefix' } });
+    await another('acne-', '5');
+    expect([...catalog.known().tokens.values()].map(({ prefix }) => prefix).sort()).toEqual(['acme-', 'acme-', 'acne-']);
   });
 
   test('secrets come by reference alone', () => {

@@ -61,7 +61,7 @@ async function addToken(session: Session, options: TokenOptions): Promise<void> 
 const EXPECTED: Readonly<Record<string, string>> = {
   prefix: 'at most 31 letters, digits, dots, underscores and dashes',
   proof: 'listed, sampled or all',
-  rights: 'of add, read and hide, separated by commas',
+  rights: 'of add and hide, separated by commas',
 };
 
 const refused = (field: string): HoldfastError =>
@@ -183,7 +183,7 @@ export function addReceiverCommands(program: Command, session: Session): void {
     .requiredOption('-s, --store <name>', 'where what is sent is kept', storeName)
     .option('--repository <name>', 'one that all its volumes share (default: one for each volume)', repositoryName)
     .option('--prefix <text>', 'put before its volume names: its name space', '')
-    .option('--rights <list>', 'of add, read, hide', rightsOf, ['add'])
+    .option('--rights <list>', 'of add, hide', rightsOf, ['add'])
     .option('--quota <bytes>', 'what it may store, as in 500G', parseBytes('--quota'))
     .option('--floor <duration>', 'it hides no snapshot that is younger, as in 30d', parseDuration('--floor'))
     .option('--proof <level>', 'the least that is proven of what is here already: listed, sampled or all', 'sampled')

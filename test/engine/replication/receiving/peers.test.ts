@@ -57,7 +57,7 @@ test('an older epoch is told that its claim is lost, whatever it says', async ()
 test('a token without the right, or of another name space, adds nothing and finds nothing', async () => {
   await using sites = await twoSites();
   const snapshot = await sites.capture(extents(0, 10, 1));
-  expect(await open(sites, snapshot, { ...PEER, rights: ['read'] })).toMatchObject([{ kind: 'REFUSED', code: 'RECEIVER_DENIED' }]);
+  expect(await open(sites, snapshot, { ...PEER, rights: ['hide'] })).toMatchObject([{ kind: 'REFUSED', code: 'RECEIVER_DENIED' }]);
   const [opened] = await open(sites, snapshot);
   const epoch = opened?.kind === 'OPENED' ? opened.epoch : 0;
   const other = { ...PEER, id: 'other', prefix: 'other-' };

@@ -135,7 +135,7 @@ describe('credentials', () => {
 
   test('a token that may not add is denied', async () => {
     const ear = await listen();
-    expect((await failure(link(ear, { token: ear.token({ rights: ['read'] }) }).exchange(SESSION, [], never))).code).toBe(
+    expect((await failure(link(ear, { token: ear.token({ rights: ['hide'] }) }).exchange(SESSION, [], never))).code).toBe(
       'RECEIVER_DENIED',
     );
   });

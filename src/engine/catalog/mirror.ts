@@ -11,7 +11,9 @@ import type { RepositoryReader } from '../repository/reader.ts';
 import { printableCatalog, type CatalogState } from './catalog.ts';
 import type { Home } from './home.ts';
 
-export type MirroredCatalog = ReturnType<typeof printableCatalog>;
+type Printed = ReturnType<typeof printableCatalog>;
+/** Mirrors that were written before there was replication lack what belongs to it. */
+export type MirroredCatalog = Pick<Printed, 'n' | 'stores' | 'volumes' | 'repositories'> & Partial<Printed>;
 
 const KEPT = 2;
 

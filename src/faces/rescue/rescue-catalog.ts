@@ -1,9 +1,10 @@
 /**
- * The catalog as a store mirrors it, and how an installation is built anew from it: stores and volumes that the home does not
- * know are entered there, references and all. What the home knows already stays as it is.
+ * The catalog as a store mirrors it, and how an installation is built anew from it: stores, volumes, receivers, what is replicated to them, and
+ * tokens of its own receiver, which the home does not know, are entered there, references and all. What the home knows already stays as it is.
  */
 import { HoldfastError } from '../../domain/errors.ts';
 import type { Catalog, CatalogEntry, CatalogState } from '../../engine/catalog/catalog.ts';
+import { policyKey } from '../../engine/catalog/replication-policies.ts';
 import { readMirror, type MirroredCatalog } from '../../engine/catalog/mirror.ts';
 import type { RescueStore } from './rescue-store.ts';
 
@@ -18,16 +19,35 @@ export async function newestMirror({ repositories, url }: RescueStore): Promise<
   throw new HoldfastError('OBJECT_MISSING', `${url} holds no mirror of a catalog: nothing was captured into it by a worker yet`, { url });
 }
 
-/** What the home lacks of a mirror, stores first. */
+/** What the home lacks of a mirror, in an order in which each finds what it names. */
 export function planRebuild(state: CatalogState, mirror: MirroredCatalog): readonly CatalogEntry[] {
-  return [
-    ...mirror.stores.filter((store) => !state.stores.has(store.name)).map((store) => ({ kind: 'STORE_ADD' as const, store })),
-    ...mirror.volumes.filter((volume) => !state.volumes.has(volume.name)).map((volume) => ({ kind: 'VOLUME_ADD' as const, volume })),
+  const { stores, volumes, receivers = [], policies = [], tokens = [] } = mirror;
+  const entries: CatalogEntry[] = [
+    ...stores.map((store) => ({ kind: 'STORE_ADD' as const, store })),
+    ...volumes.map((volume) => ({ kind: 'VOLUME_ADD' as const, volume })),
+    ...receivers.map((receiver) => ({ kind: 'RECEIVER_ADD' as const, receiver })),
+    ...policies.map((policy) => ({ kind: 'REPLICATE_SET' as const, policy })),
+    ...tokens.map((token) => ({ kind: 'TOKEN_ADD' as const, token })),
   ];
+  return entries.filter((entry) => isMissing(state, entry));
 }
 
-const isMissing = (state: CatalogState, entry: CatalogEntry): boolean =>
-  entry.kind === 'STORE_ADD' ? !state.stores.has(entry.store.name) : entry.kind === 'VOLUME_ADD' && !state.volumes.has(entry.volume.name);
+function isMissing(state: CatalogState, entry: CatalogEntry): boolean {
+  switch (entry.kind) {
+    case 'STORE_ADD':
+      return !state.stores.has(entry.store.name);
+    case 'VOLUME_ADD':
+      return !state.volumes.has(entry.volume.name);
+    case 'RECEIVER_ADD':
+      return !state.receivers.has(entry.receiver.name);
+    case 'REPLICATE_SET':
+      return !state.policies.has(policyKey(entry.policy));
+    case 'TOKEN_ADD':
+      return !state.tokens.has(entry.token.id);
+    default:
+      return false;
+  }
+}
 
 export async function rebuildCatalog(catalog: Catalog, mirror: MirroredCatalog): Promise<readonly CatalogEntry[]> {
   const missing = planRebuild(await catalog.sync(), mirror);

@@ -19,7 +19,14 @@ const on = (store: string) => ['--store', at(store), '--passphrase', 'env:P'];
 
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'holdfast-rescue-test-'));
-  full = { variables: { HOLDFAST_HOME: at('home'), HOLDFAST_PASSPHRASE: 'home-secret', P: 'store-secret' } };
+  full = {
+    variables: {
+      HOLDFAST_HOME: at('home'),
+      HOLDFAST_PASSPHRASE: 'home-secret',
+      P: 'store-secret',
+      TOKEN: `hf1.${'0'.repeat(16)}.${'A'.repeat(43)}`,
+    },
+  };
   bare = { variables: { P: 'store-secret', WRONG: 'guess', HOLDFAST_HOME: at('nothing-here') } };
   await cliJson(['store', 'add', 'local', at('store'), '--passphrase', 'env:P'], full);
   await writeFile(at('image'), randomBytes(3 * EXTENT));
@@ -27,6 +34,9 @@ beforeAll(async () => {
   await cliJson(['volume', 'add', 'db', at('image'), '--store', 'local'], full);
   first = await captureFile(full.variables, 'db');
   images.push(await readFile(at('image')));
+  await cliJson(['replicate', 'receiver', 'add', 'vault', '--url', 'https://vault.example:7777', '--token', 'env:TOKEN'], full);
+  await cliJson(['replicate', 'policy', 'set', 'db', '--receiver', 'vault', '--after-capture'], full);
+  await cliJson(['receiver', 'token', 'add', '--store', 'local', '--prefix', 'acme-'], full);
   const file = await open(at('image'), 'r+');
   await file.write(randomBytes(EXTENT), 0, EXTENT, 20 * EXTENT);
   await file.close();
@@ -72,13 +82,16 @@ test('a wrong passphrase, another volume and another folder are told apart', asy
   expect(errorOf(await cli(['rescue', 'list', ...on('empty'), '--json'], bare)).code).toBe('REPOSITORY_NOT_FOUND');
 });
 
-test('the mirrored catalog brings back stores and volumes', async () => {
+test('the mirrored catalog brings back stores, volumes, and what belongs to replication', async () => {
   const mirror = await cliJson<{ readonly stores: readonly { readonly name: string }[] }>(['rescue', 'catalog', ...on('store')], bare);
   expect(mirror.stores.map(({ name }) => name)).toEqual(['local']);
   const anew = { variables: { ...full.variables, HOLDFAST_HOME: at('home-2') } };
   await cliJson(['rescue', 'catalog', '--rebuild', ...on('store')], anew);
   expect(await cliJson(['volume', 'list'], anew)).toMatchObject([{ name: 'db', stores: ['local'] }]);
   expect(await cliJson<readonly unknown[]>(['snapshot', 'list', 'db'], anew)).toHaveLength(2);
+  expect(await cliJson(['replicate', 'receiver', 'list'], anew)).toEqual(await cliJson(['replicate', 'receiver', 'list'], full));
+  expect(await cliJson(['receiver', 'token', 'list'], anew)).toMatchObject([{ prefix: 'acme-' }]);
+  expect(await cliJson(['replicate', 'policy', 'list'], anew)).toMatchObject([{ volume: 'db', receiver: 'vault', afterCapture: true }]);
   expect(await cliJson(['rescue', 'catalog', '--rebuild', ...on('store')], anew)).toMatchObject({ added: [] });
 });
 

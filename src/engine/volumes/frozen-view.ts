@@ -293,7 +293,8 @@ export class FrozenView {
 
   /** Flag 1: kept here. The rest is as it was in the volume, for who has read it there before asking. */
   async *#kept(offset: number, length: number): AsyncGenerator<StatusRun> {
-    await this.#options.courtesy.pass(length);
+    // Who asks beside its reads asks for no more than a read may have; a tool that maps all of the disk reads nothing.
+    await this.#options.courtesy.pass(Math.min(length, BLOCK_SIZES.maximumBytes));
     this.#checkWhole();
     for (const piece of this.#preserved.pieces(offset, length, this.#granuleBytes))
       yield { length: piece.length, flags: piece.inside ? 1 : 0 };

@@ -4,10 +4,12 @@ import { copyFileSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSyn
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { NbdError, type Export } from '../../../src/engine/volumes/nbd/export.ts';
+import { ERRNO } from '../../../src/engine/volumes/nbd/protocol.ts';
 import { serveNbd, type NbdServer } from '../../../src/engine/volumes/nbd/server.ts';
 import { connectNbd, type NbdClient } from '../../../src/engine/volumes/nbd/client.ts';
 import { ServedVolume, type Freeze } from '../../../src/engine/volumes/served-volume.ts';
-import { ViewBeside } from '../../../src/engine/volumes/view-beside.ts';
+import { identityOf, ViewBeside } from '../../../src/engine/volumes/view-beside.ts';
 
 const KIB = 1024;
 const SIZE = 4 * KIB * KIB;
@@ -89,6 +91,37 @@ test('a view that was closed gives nothing, though its files are there', async (
   await view.read(Buffer.alloc(4096), 0);
   await freeze.close();
   await expect(view.read(Buffer.alloc(4096), 0)).rejects.toThrow('closed');
+});
+
+test('what was read of the copies counts only when the view still stands behind that', async () => {
+  const copies = path.join(folder, 'copies');
+  const content = randomBytes(SIZE);
+  writeFileSync(copies, content);
+  // A server whose view falls after so many questions: the first is of what was kept, the second whether that holds.
+  let questions = 0;
+  let answered = Infinity;
+  const falling: Export = {
+    ...(await volume.freeze('s1')).export,
+    name: 'falling',
+    contexts: () => [
+      {
+        name: 'holdfast:kept',
+        *status(_, length) {
+          if (questions++ >= answered) throw new NbdError(ERRNO.ESHUTDOWN, 'the frozen view was closed');
+          yield { length, flags: 1 };
+        },
+      },
+    ],
+  };
+  await using other = await serveNbd({ path: path.join(folder, 'other') }, { exports: () => [falling] });
+  if (!('path' in other.address)) throw new Error('it listens on a Unix socket');
+  const files = { volume: file, identity: await identityOf(file), copies };
+  await using view = await ViewBeside.open({ at: other.address, export: 'falling', tls: null }, files);
+  const into = Buffer.alloc(64 * KIB);
+  await view?.read(into, 4096);
+  expect([questions, into.equals(content.subarray(4096, 4096 + into.length))]).toEqual([2, true]);
+  answered = questions + 1;
+  await expect(view?.read(into, 4096)).rejects.toThrow('closed');
 });
 
 test('closed while it is read, and its copies used by the next view: an error, or what it was', async () => {

@@ -1,4 +1,4 @@
-/** What a session comes to: counted by its driver, added up over the calls of a session by whoever makes them. */
+/** What a session comes to: counted by its driver, for each call of the session by itself. */
 
 export interface Figures {
   /** Plain bytes of the extents that were named. */
@@ -36,17 +36,4 @@ export const newTally = (): Tally => ({
   askedAgain: 0,
   rounds: 0,
   saidAgain: 0,
-});
-
-export const addFigures = (a: Figures, b: Figures): Figures => ({
-  logicalBytes: a.logicalBytes + b.logicalBytes,
-  uniqueBytes: a.uniqueBytes + b.uniqueBytes,
-  wireBytes: a.wireBytes + b.wireBytes,
-  answerBytes: a.answerBytes + b.answerBytes,
-  referenced: a.referenced + b.referenced,
-  sent: a.sent + b.sent,
-  dropped: a.dropped + b.dropped,
-  askedAgain: a.askedAgain + b.askedAgain,
-  rounds: a.rounds + b.rounds,
-  saidAgain: a.saidAgain + b.saidAgain,
 });

@@ -150,9 +150,10 @@ test('a session that is abandoned is over, and the next one of the lineage is no
   expect(await runSession({ ...parts, attempt: 2 })).toMatchObject(committed(snapshot));
 });
 
-test('packs that go at the receiver in the middle of a session are pushed again, and nothing else is', async () => {
+test('packs that go at the receiver when all is proven are pushed again by the next session with the proof all, and nothing else is', async () => {
   await using own = await twoSites();
-  const snapshot = await own.capture(extents(0, 200, 1));
+  expect((await own.send(await own.capture(extents(0, 200, 1)))).end.kind).toBe('committed');
+  const second = await own.capture(extents(100, 50, 2));
   let harmed = 0;
   const { link } = watched(linkTo(own), (_, rest) => {
     if (harmed > 0 || rest[0]?.kind !== 'COMMIT') return;
@@ -161,12 +162,9 @@ test('packs that go at the receiver in the middle of a session are pushed again,
       harmed++;
     }
   });
-  const first = await own.send(snapshot);
-  expect(first.end.kind).toBe('committed');
-  const second = await own.capture(extents(100, 50, 2));
-  const outcome = await runSession(await partsOf(own, second, link, { proof: 'all' }));
   // Lost after its subtree was closed: that is the next session's.
-  expect(outcome).toMatchObject(committed(second));
+  expect(await runSession(await partsOf(own, second, link, { proof: 'all' }))).toMatchObject(committed(second));
+  expect(harmed).toBeGreaterThan(0);
   const third = await own.capture(extents(150, 1, 3));
   const healed = await runSession(await partsOf(own, third, linkTo(own), { proof: 'all' }));
   expect(healed).toMatchObject(committed(third));

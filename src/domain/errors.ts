@@ -313,6 +313,33 @@ export const ERROR_KINDS = {
     hint: 'wait, or ask the operator of the receiver',
   },
 
+  TABLE_NOT_FOUND: { summary: 'no such table', retryable: false, exitCode: 3, hint: '`holdfast table list` shows the names' },
+  TABLE_EXISTS: { summary: 'a table of that name exists', retryable: false, exitCode: 4, hint: 'choose another name' },
+  TABLE_NOT_ARCHIVED: {
+    summary: 'nothing of the table was archived yet',
+    retryable: false,
+    exitCode: 3,
+    hint: '`holdfast table archive start NAME` begins; `holdfast table archive status NAME` shows how far it is',
+  },
+  KAFKA_UNREACHABLE: {
+    summary: 'the Kafka brokers do not answer',
+    retryable: true,
+    exitCode: 6,
+    hint: 'check the addresses and the network; work goes on by itself when they answer again',
+  },
+  KAFKA_DENIED: {
+    summary: 'the Kafka brokers refuse the credentials, or what was asked for with them',
+    retryable: false,
+    exitCode: 6,
+    hint: 'check the credentials and the rights to read the topics',
+  },
+  TOPIC_NOT_FOUND: {
+    summary: 'no topic is there that the table names',
+    retryable: true,
+    exitCode: 3,
+    hint: 'check the names; archiving begins by itself when a topic is made',
+  },
+
   JOB_NOT_FOUND: { summary: 'no such job', retryable: false, exitCode: 3, hint: '`holdfast job list` shows the ids' },
   JOB_CANCELLED: { summary: 'the job was cancelled', retryable: false, exitCode: 1, hint: 'start it again to go on where it stopped' },
   NODE_UNAVAILABLE: {

@@ -79,6 +79,8 @@ export const DISK_VIEW_BYTES_MAX = 4 * GIB;
 export const DESTINATIONS_MAX = 8;
 
 // Table archives; docs/tables.md quotes them.
+/** Topics of one table: each is a part of every batch, and a table has one topic but for its moves. */
+export const TABLE_TOPICS_MAX = 64;
 /** Key and value of a record together. Kafka's own default is 1 MiB; what is larger is quarantined, its first bytes kept. */
 export const EVENT_BYTES_MAX = 8 * MIB;
 /** Bytes of a quarantined value that are kept. */

@@ -1,5 +1,5 @@
 /**
- * The catalog: what stores, volumes, receivers, policies and tokens there are, and which jobs were begun and how they ended. A log in the home
+ * The catalog: what stores, volumes, tables, receivers, policies and tokens there are, and which jobs were begun and how they ended. A log in the home
  * store, folded in memory.
  *
  * The product needs no database: this log, and those of the repositories, are all that must survive. Temporal can be wiped;
@@ -33,6 +33,7 @@ import {
   type Replicated,
   type ReplicationPolicy,
 } from './replication-policies.ts';
+import { archiveKey, tableDefinition, tableName, tableNotFound, type TableDefinition } from './tables.ts';
 
 const CODEC = /^(raw|zstd-(?:[1-9]|1[0-9]))$/;
 
@@ -84,6 +85,11 @@ const entrySchema = z.discriminatedUnion('kind', [
   /** What a receiver of this installation lets a sender do; its secret is not here. */
   z.strictObject({ kind: z.literal('TOKEN_ADD'), token: tokenRecord }),
   z.strictObject({ kind: z.literal('TOKEN_REMOVE'), id: tokenRecord.shape.id }),
+  z.strictObject({ kind: z.literal('TABLE_ADD'), table: tableDefinition }),
+  z.strictObject({ kind: z.literal('TABLE_SET'), table: tableDefinition }),
+  z.strictObject({ kind: z.literal('TABLE_REMOVE'), name: tableName }),
+  /** The archive that was first made for a table in a store: another one there is refused from then on. */
+  z.strictObject({ kind: z.literal('ARCHIVE_SEEN'), store: storeName, table: tableName, id: z.string().max(100) }),
   z.strictObject({ kind: z.literal('JOB_BEGIN'), id: z.string().max(300), job: jobKind, input: z.unknown() }),
   z.strictObject({
     kind: z.literal('JOB_END'),
@@ -118,6 +124,9 @@ export interface CatalogState {
   readonly replicated: ReadonlyMap<string, Replicated>;
   /** Who may replicate to here, by the token's id. */
   readonly tokens: ReadonlyMap<string, TokenRecord>;
+  readonly tables: ReadonlyMap<string, TableDefinition>;
+  /** `<store>/<table>` -> id of the archive. */
+  readonly archives: ReadonlyMap<string, string>;
   readonly jobs: ReadonlyMap<string, JobRecord>;
 }
 
@@ -132,6 +141,8 @@ const EMPTY: CatalogState = {
   policies: new Map(),
   replicated: new Map(),
   tokens: new Map(),
+  tables: new Map(),
+  archives: new Map(),
   jobs: new Map(),
 };
 
@@ -159,6 +170,21 @@ function sharedNameSpace(state: CatalogState, { store, prefix }: TokenRecord): H
       });
 }
 
+const unknownStoreOf = (state: CatalogState, { store }: TableDefinition): HoldfastError | null =>
+  state.stores.has(store) ? null : new HoldfastError('STORE_NOT_FOUND', `no store ${store}`, { store });
+
+/** An archive has one form for good, for its events were decoded by it. */
+function changedForm(state: CatalogState, { name, form }: TableDefinition): HoldfastError | null {
+  const before = state.tables.get(name);
+  if (before === undefined) return tableNotFound(name);
+  return JSON.stringify(before.form) === JSON.stringify(form)
+    ? null
+    : new HoldfastError('ARGUMENT_INVALID', `table ${name} is archived in another form`, {
+        field: 'form',
+        expected: `${JSON.stringify(before.form)}; another form is another table`,
+      });
+}
+
 /** What stands against an entry; the reducer ignores an entry that is in the log all the same. */
 function refusal(state: CatalogState, entry: CatalogEntry): HoldfastError | null {
   switch (entry.kind) {
@@ -173,11 +199,17 @@ function refusal(state: CatalogState, entry: CatalogEntry): HoldfastError | null
     case 'STORE_REMOVE': {
       const user = [...state.volumes.values()].find((volume) => !volume.retired && volume.stores.includes(entry.name));
       const token = [...state.tokens.values()].find(({ store }) => store === entry.name);
+      const table = [...state.tables.values()].find(({ store }) => store === entry.name);
       if (!state.stores.has(entry.name)) return new HoldfastError('STORE_NOT_FOUND', `no store ${entry.name}`, { store: entry.name });
       if (user)
         return new HoldfastError('STORE_EXISTS', `volume ${user.name} still ships to ${entry.name}`, {
           store: entry.name,
           volume: user.name,
+        });
+      if (table)
+        return new HoldfastError('STORE_EXISTS', `table ${table.name} is still archived to ${entry.name}`, {
+          store: entry.name,
+          table: table.name,
         });
       return token
         ? new HoldfastError('STORE_EXISTS', `token ${token.id} still lets others replicate to ${entry.name}`, {
@@ -227,6 +259,14 @@ function refusal(state: CatalogState, entry: CatalogEntry): HoldfastError | null
       if (!state.stores.has(entry.token.store))
         return new HoldfastError('STORE_NOT_FOUND', `no store ${entry.token.store}`, { store: entry.token.store });
       return sharedNameSpace(state, entry.token);
+    case 'TABLE_ADD':
+      return state.tables.has(entry.table.name)
+        ? new HoldfastError('TABLE_EXISTS', `table ${entry.table.name} is in the catalog`, { table: entry.table.name })
+        : unknownStoreOf(state, entry.table);
+    case 'TABLE_SET':
+      return changedForm(state, entry.table) ?? unknownStoreOf(state, entry.table);
+    case 'TABLE_REMOVE':
+      return state.tables.has(entry.name) ? null : tableNotFound(entry.name);
     case 'TOKEN_REMOVE':
       return state.tokens.has(entry.id)
         ? null
@@ -278,6 +318,15 @@ function apply(state: CatalogState, entry: CatalogEntry, timeMs: number): Catalo
       return { ...state, tokens: new Map(state.tokens).set(entry.token.id, entry.token) };
     case 'TOKEN_REMOVE':
       return { ...state, tokens: without(state.tokens, entry.id) };
+    case 'TABLE_ADD':
+    case 'TABLE_SET':
+      return { ...state, tables: new Map(state.tables).set(entry.table.name, entry.table) };
+    case 'TABLE_REMOVE':
+      return { ...state, tables: without(state.tables, entry.name) };
+    case 'ARCHIVE_SEEN': {
+      const key = archiveKey({ store: entry.store, name: entry.table });
+      return state.archives.has(key) ? state : { ...state, archives: new Map(state.archives).set(key, entry.id) };
+    }
     case 'JOB_BEGIN': {
       const jobs = new Map(state.jobs);
       jobs.delete(entry.id);
@@ -342,4 +391,6 @@ export const printableCatalog = (state: CatalogState) => ({
   policies: [...state.policies.values()],
   replicated: [...state.replicated.values()],
   tokens: [...state.tokens.values()],
+  tables: [...state.tables.values()],
+  archives: [...state.archives],
 });

@@ -21,7 +21,7 @@ const fileRef = z.strictObject({
 });
 export type FileRef = z.infer<typeof fileRef>;
 
-const form = z.discriminatedUnion('form', [
+export const tableForm = z.discriminatedUnion('form', [
   z.strictObject({ form: z.literal('debezium'), placeholder: z.string().min(1).max(200) }),
   z.strictObject({
     form: z.literal('plain'),
@@ -29,7 +29,7 @@ const form = z.discriminatedUnion('form', [
     time: z.union([z.literal('record'), z.strictObject({ field: z.string().max(200), unit: z.enum(['ms', 'us', 'iso']) })]),
   }),
 ]);
-export type TableForm = z.infer<typeof form>;
+export type TableForm = z.infer<typeof tableForm>;
 
 const gap = z.strictObject({
   from: offset,
@@ -83,7 +83,7 @@ const schemaColumn = z.strictObject({
 });
 
 export const tableEntrySchema = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('TABLE'), form }),
+  z.strictObject({ kind: z.literal('TABLE'), form: tableForm }),
   z.strictObject({ kind: z.literal('PARTITIONS'), add: z.array(partitionId).min(1).max(10_000) }),
   z.strictObject({ kind: z.literal('CLAIM'), role: z.enum(['archive', 'snapshots']), owner: z.string().max(200) }),
   z.strictObject({

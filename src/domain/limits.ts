@@ -122,3 +122,11 @@ export const MERGE_TIER_BYTES = 64 * KIB;
 export const MERGE_BYTES_MAX = 32 * MIB;
 /** How much older than the window the base is that retention keeps: longer than a transaction runs or a clock steps back. */
 export const RETENTION_MARGIN_US = 3600 * 1_000_000;
+
+// Kafka, and events out and in; docs/events.md quotes them.
+/** Brokers that a record names: some to begin with, the cluster names the others. */
+export const KAFKA_BROKERS_MAX = 16;
+/** To connect to one broker, TLS and SASL included. */
+export const KAFKA_CONNECT_MS = 5_000;
+/** For a broker to answer one request; acks=all waits for its replicas. */
+export const KAFKA_REQUEST_MS = 15_000;

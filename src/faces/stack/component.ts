@@ -21,8 +21,8 @@ export interface Component {
   /** The variable that names a copy of the user's own, and what it says now. */
   readonly variable: string;
   named(environment: StackEnvironment): string | undefined;
-  /** The command to look for on PATH, and where the component is once that was found (for Kafka: the jars beside it). */
-  readonly command: string;
+  /** The command to look for on PATH (null: it has none), and where the component is once that was found (for Kafka: the jars beside it). */
+  readonly command: string | null;
   fromCommand(commandPath: string): string;
   /** Makes `cached` in the folder, which is empty and temporary. */
   provision(folder: string, progress: Progress): Promise<void>;
@@ -64,7 +64,7 @@ export async function locate(component: Component, environment: StackEnvironment
     if (await exists(named)) return { path: path.resolve(named), origin: 'environment' };
     throw new HoldfastError('CONFIG_INVALID', `${component.variable} names ${named}, which is not there`, { field: component.variable });
   }
-  const command = await findOnPath(component.command, environment.searchPath);
+  const command = component.command === null ? null : await findOnPath(component.command, environment.searchPath);
   if (command !== null) return { path: component.fromCommand(command), origin: 'path' };
   const cached = path.join(cacheFolder(component, environment), component.cached);
   return (await exists(cached)) ? { path: cached, origin: 'cache' } : null;

@@ -1,9 +1,10 @@
 /**
- * The three components, pinned to versions that were tried, and how each is had.
+ * The components, pinned to versions that were tried, and how each is had.
  *
  * Temporal: CLI 1.5.1 is the last one that plain `go install` accepts (later ones carry a `replace`); it holds the server, its
  * UI and SQLite. MinIO: the last version of it; it is under the AGPL and therefore fetched by the user's own client, never
- * bundled. Kafka: 4.4.0 is listed as newest, but did not resolve.
+ * bundled. Kafka: 4.4.0 is listed as newest, but did not resolve. Debezium: its connector for PostgreSQL, and the Kafka Connect of
+ * the broker's version to run it in; tests and the demo start it, a deployment has one of its own.
  */
 import path from 'node:path';
 import { ensureComponent } from './component.ts';
@@ -56,6 +57,30 @@ export const KAFKA: Component = {
   remedy: 'install Java 17 and Maven, or a Kafka 4 (HOLDFAST_KAFKA_LIBS names its folder of jars), or set HOLDFAST_KAFKA_BROKERS',
 };
 
+export const DEBEZIUM: Component = {
+  name: 'debezium',
+  version: '3.4.0',
+  cached: 'libs',
+  variable: 'HOLDFAST_DEBEZIUM_LIBS',
+  named: (environment) => environment.debezium.libsDir,
+  command: null,
+  fromCommand: (command) => command,
+  provision: (folder, progress) =>
+    mavenLibs(
+      [
+        { groupId: 'io.debezium', artifactId: 'debezium-connector-postgres', version: '3.4.0.Final' },
+        { groupId: 'org.apache.kafka', artifactId: 'connect-runtime', version: '4.3.1' },
+        { groupId: 'org.apache.kafka', artifactId: 'connect-json', version: '4.3.1' },
+        { groupId: 'org.slf4j', artifactId: 'slf4j-simple', version: '1.7.36' },
+      ],
+      folder,
+      'under a minute',
+      progress,
+    ),
+  remedy: 'install Java 17 and Maven, or name a folder with the jars of Kafka Connect and of the connector in HOLDFAST_DEBEZIUM_LIBS',
+};
+
 export const ensureTemporal = (options: FinderOptions): Promise<Located> => ensureComponent(TEMPORAL, options);
 export const ensureS3 = (options: FinderOptions): Promise<Located> => ensureComponent(MINIO, options);
 export const ensureKafka = (options: FinderOptions): Promise<Located> => ensureComponent(KAFKA, options);
+export const ensureDebezium = (options: FinderOptions): Promise<Located> => ensureComponent(DEBEZIUM, options);

@@ -31,6 +31,8 @@ const StackVariables = z.object({
   HOLDFAST_S3_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
   HOLDFAST_S3_REGION: z.string().min(1).optional(),
   HOLDFAST_MINIO_BIN: z.string().min(1).optional(),
+  HOLDFAST_POSTGRES_BIN: z.string().min(1).optional(),
+  HOLDFAST_DEBEZIUM_LIBS: z.string().min(1).optional(),
   AWS_ACCESS_KEY_ID: z.string().min(1).optional(),
   AWS_SECRET_ACCESS_KEY: z.string().min(1).optional(),
   PATH: z.string().optional(),
@@ -55,6 +57,9 @@ export interface StackEnvironment {
     readonly accessKeyId: string | undefined;
     readonly secretAccessKey: string | undefined;
   };
+  /** The folder of PostgreSQL's programs: `initdb`, `postgres`. */
+  readonly postgres: { readonly programsDir: string | undefined };
+  readonly debezium: { readonly libsDir: string | undefined };
 }
 
 type Variables = Readonly<Record<string, string | undefined>>;
@@ -88,5 +93,7 @@ export function readStackEnvironment(variables: Variables = process.env): StackE
       accessKeyId: data.AWS_ACCESS_KEY_ID,
       secretAccessKey: data.AWS_SECRET_ACCESS_KEY,
     },
+    postgres: { programsDir: data.HOLDFAST_POSTGRES_BIN },
+    debezium: { libsDir: data.HOLDFAST_DEBEZIUM_LIBS },
   };
 }

@@ -10,8 +10,8 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { HoldfastError } from '../../domain/errors.ts';
 import { ensureKafka, KAFKA } from './components.ts';
-import { findOnPath } from './component.ts';
 import type { FinderOptions } from './component.ts';
+import { findJava, JVM_SMALL } from './java.ts';
 import { kafkaIsReady } from './kafka-probe.ts';
 import { LOOPBACK, freePorts } from './ports.ts';
 import { sessionFolder } from './session-folder.ts';
@@ -19,8 +19,8 @@ import { ServerProcess } from './server-process.ts';
 import type { ServerLifetime } from './server-process.ts';
 
 const READY_WITHIN_MS = 60_000;
-const JVM_SERVER = ['-Xms256m', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'] as const;
-const JVM_TOOL = ['-Xmx128m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'] as const;
+const JVM_SERVER = ['-Xms256m', '-Xmx256m', ...JVM_SMALL] as const;
+const JVM_TOOL = ['-Xmx128m', ...JVM_SMALL] as const;
 
 export interface KafkaOptions {
   /** Settings and topics live here; made if it is not there. */
@@ -67,14 +67,6 @@ const properties = (dir: string, port: number, controllerPort: number): string =
     .map(([key, value]) => `${key}=${value}\n`)
     .join('');
 
-async function findJava({ environment }: FinderOptions): Promise<string> {
-  const java = await findOnPath('java', environment.searchPath);
-  if (java !== null) return java;
-  throw new HoldfastError('COMPONENT_UNAVAILABLE', `kafka cannot be had here: there is no \`java\`; ${KAFKA.remedy}`, {
-    component: 'kafka',
-  });
-}
-
 async function format(java: string, classPath: string, settingsFile: string): Promise<void> {
   const run = promisify(execFile);
   const tool = [...JVM_TOOL, '-cp', classPath, 'kafka.tools.StorageTool'];
@@ -84,7 +76,7 @@ async function format(java: string, classPath: string, settingsFile: string): Pr
 
 /** Starts a broker of our own, whatever the environment says about others. */
 export async function startKafka(options: KafkaOptions, finder: FinderOptions): Promise<RunningKafka> {
-  const java = await findJava(finder);
+  const java = await findJava(KAFKA, finder);
   const libs = await ensureKafka(finder);
   const { dir, durability = 'disposable', lifetime = 'session' } = options;
   await mkdir(dir, { recursive: true });

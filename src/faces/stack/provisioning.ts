@@ -111,6 +111,8 @@ export async function mavenLibs(artifacts: readonly MavenArtifact[], folder: str
       args: [
         '-q',
         '-B',
+        // A file whose checksum is wrong fails it; without this it is a warning.
+        '--strict-checksums',
         `-Dmaven.repo.local=${path.join(folder, 'repository')}`,
         'dependency:copy-dependencies',
         '-DincludeScope=runtime',

@@ -23,7 +23,7 @@ const STOP_GRACE_MS = 15_000;
 
 const GUARD_SCRIPT = `
 read -r end_of_pipe
-kill -s TERM "$1" 2>/dev/null || exit 0
+kill -s "$2" "$1" 2>/dev/null || exit 0
 for tenth in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
   sleep 0.1
   kill -s 0 "$1" 2>/dev/null || exit 0
@@ -48,6 +48,10 @@ export interface ServerSpec {
   readonly readyWithinMs: number;
   /** Nothing on its disk is worth a graceful end: stop() kills at once. */
   readonly disposable: boolean;
+  /** What asks it to end; SIGTERM where nothing is said. */
+  readonly stopSignal?: 'SIGTERM' | 'SIGINT';
+  /** Who it runs as; absent: whoever runs this process. */
+  readonly runAs?: { readonly uid: number; readonly gid: number };
 }
 
 export class ServerProcess {
@@ -56,18 +60,20 @@ export class ServerProcess {
   readonly #ended: Promise<unknown>;
   readonly #guard: ChildProcess | null;
   readonly #disposable: boolean;
+  readonly #stopSignal: 'SIGTERM' | 'SIGINT';
 
   private constructor(child: ChildProcess, pid: number, spec: ServerSpec) {
     this.#child = child;
     this.pid = pid;
     this.#ended = once(child, 'exit');
     this.#disposable = spec.disposable;
-    this.#guard = spec.lifetime === 'session' ? ServerProcess.#startGuard(pid) : null;
+    this.#stopSignal = spec.stopSignal ?? 'SIGTERM';
+    this.#guard = spec.lifetime === 'session' ? ServerProcess.#startGuard(pid, this.#stopSignal) : null;
     child.unref();
   }
 
-  static #startGuard(pid: number): ChildProcess {
-    const guard = spawn('/bin/sh', ['-c', GUARD_SCRIPT, 'holdfast-guard', String(pid)], {
+  static #startGuard(pid: number, signal: string): ChildProcess {
+    const guard = spawn('/bin/sh', ['-c', GUARD_SCRIPT, 'holdfast-guard', String(pid), signal.replace('SIG', '')], {
       detached: true,
       stdio: ['pipe', 'ignore', 'ignore'],
     });
@@ -80,7 +86,7 @@ export class ServerProcess {
   static async start(spec: ServerSpec): Promise<ServerProcess> {
     await mkdir(path.dirname(spec.logFile), { recursive: true });
     const log = await open(spec.logFile, 'a', 0o600);
-    const child = spawn(spec.command, spec.args, { detached: true, stdio: ['ignore', log.fd, log.fd], env: spec.env });
+    const child = spawn(spec.command, spec.args, { detached: true, stdio: ['ignore', log.fd, log.fd], env: spec.env, ...spec.runAs });
     try {
       await once(child, 'spawn');
     } catch (error) {
@@ -115,10 +121,10 @@ export class ServerProcess {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** SIGTERM, and SIGKILL when that takes too long; at once SIGKILL where nothing is worth saving. Safe to call twice. */
+  /** SIGTERM (or the server's own signal), and SIGKILL when that takes too long; at once SIGKILL where nothing is worth saving. Safe to call twice. */
   async stop(): Promise<void> {
     if (!this.#disposable && this.isRunning) {
-      this.#child.kill('SIGTERM');
+      this.#child.kill(this.#stopSignal);
       const grace = new AbortController();
       await Promise.race([this.#ended, sleep(STOP_GRACE_MS, undefined, { signal: grace.signal }).catch(() => undefined)]);
       grace.abort();

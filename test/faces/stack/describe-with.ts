@@ -8,25 +8,33 @@
 import { describe } from '@jest/globals';
 import { isHoldfastError } from '../../../src/domain/errors.ts';
 import type { FinderOptions, Located } from '../../../src/faces/stack/component.ts';
-import { ensureKafka, ensureS3, ensureTemporal } from '../../../src/faces/stack/components.ts';
+import { ensureDebezium, ensureKafka, ensureS3, ensureTemporal } from '../../../src/faces/stack/components.ts';
 import { readStackEnvironment } from '../../../src/faces/stack/environment.ts';
 import type { StackEnvironment } from '../../../src/faces/stack/environment.ts';
+import { findPostgres } from '../../../src/faces/stack/postgres.ts';
 import { stderrProgress } from '../../../src/faces/stack/progress.ts';
 import type { StackComponent } from '../../../src/faces/stack/standing-record.ts';
 
 /** What every start function takes; read once from the environment of the test run. */
 export const finder: FinderOptions = { environment: readStackEnvironment(), progress: stderrProgress };
 
+/** What a standing stack has, and what only tests and the demo start. */
+type TestComponent = StackComponent | 'postgres' | 'debezium';
+
 const ENSURE = {
   temporal: ensureTemporal,
   s3: ensureS3,
   kafka: ensureKafka,
-} as const satisfies Record<StackComponent, (options: FinderOptions) => Promise<Located>>;
+  postgres: findPostgres,
+  debezium: ensureDebezium,
+} as const satisfies Record<TestComponent, (options: FinderOptions) => Promise<Located | string>>;
 
-const isExternal = (component: StackComponent, { temporal, s3, kafka }: StackEnvironment): boolean =>
-  ({ temporal: temporal.address, s3: s3.endpoint, kafka: kafka.brokers })[component] !== undefined;
+const isExternal = (component: TestComponent, { temporal, s3, kafka }: StackEnvironment): boolean => {
+  const addresses = { temporal: temporal.address, s3: s3.endpoint, kafka: kafka.brokers, postgres: undefined, debezium: undefined };
+  return addresses[component] !== undefined;
+};
 
-export async function describeWith(...components: readonly StackComponent[]): Promise<typeof describe | typeof describe.skip> {
+export async function describeWith(...components: readonly TestComponent[]): Promise<typeof describe | typeof describe.skip> {
   for (const component of components) {
     if (isExternal(component, finder.environment)) continue;
     try {

@@ -1,15 +1,17 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Connection } from '@temporalio/client';
+import pg from 'pg';
 import { HeadBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { access, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readStackEnvironment } from '../../../src/faces/stack/environment.ts';
 import { obtainKafka, startKafka } from '../../../src/faces/stack/kafka.ts';
 import { kafkaIsReady } from '../../../src/faces/stack/kafka-probe.ts';
+import { findPostgres, startPostgres } from '../../../src/faces/stack/postgres.ts';
 import { identify } from '../../../src/faces/stack/process-identity.ts';
 import { silentProgress } from '../../../src/faces/stack/progress.ts';
 import { obtainS3, startS3 } from '../../../src/faces/stack/s3.ts';
@@ -110,4 +112,31 @@ describeKafka('a Kafka broker', () => {
       code: 'COMPONENT_UNAVAILABLE',
     });
   }, 120_000);
+});
+
+const describePostgres = await describeWith('postgres');
+describePostgres('a PostgreSQL server', () => {
+  test('wants its password, writes a log for change capture, ends with clients connected, and leaves no folder', async () => {
+    const server = await startPostgres({}, finder);
+    const { host, port, user, password, database } = server;
+    await expect(new pg.Client({ host, port, user, password: 'another', database }).connect()).rejects.toMatchObject({ code: '28P01' });
+    const client = new pg.Client({ host, port, user, password, database });
+    client.on('error', () => {});
+    await client.connect();
+    expect((await client.query('SHOW wal_level')).rows).toEqual([{ wal_level: 'logical' }]);
+    const { rows } = await client.query<{ data_directory: string }>('SHOW data_directory');
+    const [{ data_directory: data = '' } = {}] = rows;
+    await access(data);
+    await server.stop();
+    expect(await isGone(server.pid)).toBe(true);
+    await client.end().catch(() => {});
+    await expect(access(path.dirname(data))).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  test('a folder without its programs is refused with the variable that names it', async () => {
+    await expect(findPostgres(finderWith({ HOLDFAST_POSTGRES_BIN: folder }))).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      details: { field: 'HOLDFAST_POSTGRES_BIN' },
+    });
+  });
 });

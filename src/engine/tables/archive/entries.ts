@@ -80,11 +80,13 @@ const schemaColumn = z.strictObject({
   type: z.string().max(200),
   semantic: z.string().max(500).nullable(),
   optional: z.boolean(),
+  scale: z.int().nullable(),
 });
 
 export const tableEntrySchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('TABLE'), form: tableForm }),
-  z.strictObject({ kind: z.literal('PARTITIONS'), add: z.array(partitionId).min(1).max(10_000) }),
+  /** None: keys may have moved between those that are there. */
+  z.strictObject({ kind: z.literal('PARTITIONS'), add: z.array(partitionId).max(10_000) }),
   z.strictObject({ kind: z.literal('CLAIM'), role: z.enum(['archive', 'snapshots']), owner: z.string().max(200) }),
   z.strictObject({
     kind: z.literal('BATCH'),
@@ -118,10 +120,21 @@ export const tableEntrySchema = z.discriminatedUnion('kind', [
     /** Null: no key was ever seen. */
     file: fileRef.nullable(),
   }),
+  /** A snapshot that is none of its own: what the one at `base` (0: none) and the parts since come to. */
+  z.strictObject({
+    kind: z.literal('POINTER'),
+    epoch,
+    partition: partitionId,
+    offset,
+    high: position,
+    stampUs: stamp.nullable(),
+    base: offset,
+  }),
   /** The segments of records first..last are one now. Null: they have no rows. */
   z.strictObject({ kind: z.literal('MERGE'), epoch, first: z.int().min(1), last: z.int().min(1), file: fileRef.nullable() }),
   z.strictObject({ kind: z.literal('DROP'), epoch, partition: partitionId, offset }),
 ]);
 export type TableEntry = z.infer<typeof tableEntrySchema>;
 export type SnapshotEntry = Extract<TableEntry, { kind: 'SNAPSHOT' }>;
+export type PointerEntry = Extract<TableEntry, { kind: 'POINTER' }>;
 export const TABLE_ENTRY_KINDS: ReadonlySet<string> = new Set(tableEntrySchema.options.map((option) => option.shape.kind.value));

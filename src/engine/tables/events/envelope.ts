@@ -59,7 +59,17 @@ function rowSchema(value: unknown): TableSchema | null {
     type: String(field['type']),
     semantic: typeof field['name'] === 'string' ? field['name'] : null,
     optional: field['optional'] === true || field['optional'] === 'true',
+    scale: scaleOf(field['parameters']),
   }));
+}
+
+const SCALE_MAX = 10_000;
+
+/** Connect writes parameters as strings. */
+function scaleOf(parameters: unknown): number | null {
+  if (typeof parameters !== 'object' || parameters === null || !('scale' in parameters)) return null;
+  const scale = Number(parameters.scale);
+  return Number.isInteger(scale) && Math.abs(scale) <= SCALE_MAX ? scale : null;
 }
 
 function fieldsOf(value: unknown): Record<string, unknown>[] {

@@ -40,6 +40,8 @@ export interface SchemaColumn {
   /** Its semantic type, such as io.debezium.time.Date. */
   readonly semantic: string | null;
   readonly optional: boolean;
+  /** Digits after the point, of a decimal whose events hold nothing but the digits. */
+  readonly scale: number | null;
 }
 /** The columns of a table, as the schema of a record has them. */
 export type TableSchema = readonly SchemaColumn[];

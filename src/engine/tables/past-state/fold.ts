@@ -58,12 +58,15 @@ export function keptEvents({ columns, unavailable }: LoadedEvents, counts: strin
 export const isLive = (truncated: Position | null): string =>
   truncated === null ? `_op = 'p'` : `_op = 'p' AND _pos > ${sqlPosition(truncated)}`;
 
-/** Makes the table `past`: the key and the cells of each live row; a cell that could not be merged is absent. Returns how many those are. */
+/**
+ * Makes the table `past`: the key, the version of the schema that the row came with, and the cells of each live row; a cell that could not be
+ * merged is absent. Returns how many those are.
+ */
 export async function foldPast(duck: Duck, loaded: LoadedEvents, cut: Position | null, truncated: Position | null): Promise<number> {
   const cells = loaded.columns.map(cellColumn);
   const unknown = loaded.unavailable.map((column) => `(CASE WHEN ${cellColumn(column)} = '${UNAVAILABLE}' THEN 1 ELSE 0 END)`).join(' + ');
   await duck.run(
-    `CREATE OR REPLACE TABLE past AS SELECT ${['_key', ...cells].join(', ')} FROM (${decidingEvents(loaded, cut)}) WHERE ${isLive(truncated)}`,
+    `CREATE OR REPLACE TABLE past AS SELECT ${['_key', '_schema', ...cells].join(', ')} FROM (${decidingEvents(loaded, cut)}) WHERE ${isLive(truncated)}`,
   );
   if (unknown === '') return 0;
   const [[unresolved] = []] = await duck.rows(`SELECT coalesce(sum(${unknown}), 0)::BIGINT FROM past`);

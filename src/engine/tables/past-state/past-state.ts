@@ -40,8 +40,15 @@ export interface PastProof extends ContentProof {
   readonly unresolved: number;
 }
 
+export interface PastColumn {
+  readonly number: number;
+  readonly name: string;
+  /** Some of its cells may be from an older row of their key, and so of another version of the schema than their row. */
+  readonly merged: boolean;
+}
+
 export type PastOutcome =
-  | { readonly kind: 'built'; readonly proof: PastProof; readonly columns: readonly { readonly number: number; readonly name: string }[] }
+  | { readonly kind: 'built'; readonly proof: PastProof; readonly columns: readonly PastColumn[] }
   /** No transaction of that name was archived, or segments that held it were dropped. */
   | { readonly kind: 'unknown'; readonly window: PastWindow }
   /** The source gave the transaction's number to several: of these stamps, and perhaps more. */
@@ -85,7 +92,8 @@ async function buildFrom(
   if (against !== null) return against;
   const unresolved = await foldPast(duck, loaded, cut, truncatedAt(state, cut));
   const content = await proveContent(duck, loaded.columns, state.columns);
-  const columns = loaded.columns.map((number) => ({ number, name: state.columns[number] ?? '' }));
+  const merged = new Set(loaded.unavailable);
+  const columns = loaded.columns.map((number) => ({ number, name: state.columns[number] ?? '', merged: merged.has(number) }));
   return {
     kind: 'built',
     columns,

@@ -4,6 +4,7 @@
  * Each partition is chosen for by itself; the cut is one for all. Of a time the log knows only that the cut is no higher than something, and which
  * bases cannot hide it; the fold then finds it exactly, and asks again with `below` should it lie before a base.
  */
+import { remembersEnough } from '../archive/bases.ts';
 import type { ArchivedPart, PartitionState, TableState } from '../archive/state.ts';
 import type { SnapshotEntry } from '../archive/entries.ts';
 import { parsePosition, type Position } from '../events/position.ts';
@@ -42,7 +43,7 @@ export function planPastState(state: TableState, target: Target, options: PlanOp
   const bounds = boundsOf(state, target, options.below ?? null);
   const partitions: PartitionPlan[] = [];
   for (const partition of state.partitions.values()) {
-    const chosen = choose(partition, bounds, options.withoutBases === true);
+    const chosen = choose(state, partition, bounds, options.withoutBases === true);
     if (chosen === null) return null;
     partitions.push(chosen);
   }
@@ -88,14 +89,13 @@ function lower(at: { value: Position | null }, position: Position): void {
   if (at.value === null || position < at.value) at.value = position;
 }
 
-function choose(partition: PartitionState, bounds: Bounds, withoutBases: boolean): PartitionPlan | null {
+function choose(state: TableState, partition: PartitionState, bounds: Bounds, withoutBases: boolean): PartitionPlan | null {
   const { id, number } = partition;
   const candidates = withoutBases ? [] : partition.snapshots.toReversed();
   for (const base of candidates) {
     if (bounds.below !== null && parsePosition(base.high) >= bounds.below) continue;
     if (bounds.stampUs !== null && base.stampUs !== null && base.stampUs > bounds.stampUs) continue;
-    const parts = partsAfter(partition, base.offset, bounds.most);
-    if (parts.every((part) => part.lateMin === null || part.lateMin >= base.floor)) return { id, number, base, parts };
+    if (remembersEnough(state, partition, base)) return { id, number, base, parts: partsAfter(partition, base.offset, bounds.most) };
   }
   const first = partition.parts[0];
   if (first !== undefined && first.from > 0) return null;

@@ -6,9 +6,11 @@
  */
 import { HoldfastError } from '../../../domain/errors.ts';
 import type { TableArchive } from '../archive/archive.ts';
+import { newestBase } from '../archive/bases.ts';
 import type { Duck } from '../archive/duck.ts';
 import type { FileRef, SnapshotEntry } from '../archive/entries.ts';
 import { cellColumn, FIXED_COLUMNS, parquetCopy } from '../archive/rows.ts';
+import type { PartitionState, TableState } from '../archive/state.ts';
 import { keepFile } from '../archive/writer.ts';
 import { UNAVAILABLE } from '../events/event.ts';
 import { parsePosition, positionText, POSITION_ZERO } from '../events/position.ts';
@@ -25,13 +27,13 @@ export async function makeSnapshot(archive: TableArchive, duck: Duck, epoch: num
     throw new HoldfastError('RECORD_REFUSED', `no partition ${partitionId} is known`, { partition: partitionId });
   const offset = partition.next;
   if ((partition.snapshots.at(-1)?.offset ?? 0) >= offset) return null;
-  const plan = baseFor(partition);
+  const plan = planFor(state, partition);
   if (plan === null)
     throw new HoldfastError('RECORD_REFUSED', 'no base serves: events were sent again from before the oldest one', {
       partition: partitionId,
     });
   const loaded = await loadEvents(archive, duck, [plan]);
-  const floor = plan.base?.high ?? positionText(POSITION_ZERO);
+  const floor = floorFor(partition, plan.base);
   const counts = await decide(duck, loaded, truncatedAt(state, parsePosition(partition.high) + 1n), floor);
   const path = duck.file('snapshot.parquet');
   let file: FileRef | null = null;
@@ -54,14 +56,17 @@ export async function makeSnapshot(archive: TableArchive, duck: Duck, epoch: num
   return entry;
 }
 
-/** The newest snapshot that no event sent again since reaches below, and the parts since. */
-function baseFor(partition: Parameters<typeof partsAfter>[0]): PartitionPlan | null {
-  const { id, number } = partition;
-  for (const base of partition.snapshots.toReversed()) {
-    const parts = partsAfter(partition, base.offset, null);
-    if (parts.every((part) => part.lateMin === null || part.lateMin >= base.floor)) return { id, number, base, parts };
-  }
-  return (partition.parts[0]?.from ?? 0) > 0 ? null : { id, number, base: null, parts: partsAfter(partition, 0, null) };
+/** The newest base that remembers enough, and the parts since. */
+function planFor(state: TableState, partition: PartitionState): PartitionPlan | null {
+  const base = newestBase(state, partition);
+  if (base === 'gone') return null;
+  return { id: partition.id, number: partition.number, base, parts: partsAfter(partition, base?.offset ?? 0, null) };
+}
+
+/** Deletes below it are forgotten: those that the base had already, unless keys may have moved. */
+function floorFor({ floorMost }: PartitionState, base: SnapshotEntry | null): string {
+  const floor = base?.high ?? positionText(POSITION_ZERO);
+  return floorMost !== null && floorMost < floor ? floorMost : floor;
 }
 
 type Counts = Pick<SnapshotEntry, 'rows' | 'dead' | 'unavailable'>;

@@ -125,7 +125,7 @@ describePostgres('a PostgreSQL server', () => {
     await client.connect();
     expect((await client.query('SHOW wal_level')).rows).toEqual([{ wal_level: 'logical' }]);
     const { rows } = await client.query<{ data_directory: string }>('SHOW data_directory');
-    const [{ data_directory: data = '' } = {}] = rows;
+    const data = rows[0]?.data_directory ?? '';
     await access(data);
     await server.stop();
     expect(await isGone(server.pid)).toBe(true);

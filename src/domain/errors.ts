@@ -340,6 +340,15 @@ export const ERROR_KINDS = {
     hint: 'check the names; archiving begins by itself when a topic is made',
   },
 
+  EVENTS_NOT_CONFIGURED: {
+    summary: 'this installation sends no events',
+    retryable: false,
+    exitCode: 3,
+    hint: '`holdfast events configure --brokers HOST:PORT` says where they go',
+  },
+  TRIGGER_NOT_FOUND: { summary: 'no such trigger', retryable: false, exitCode: 3, hint: '`holdfast trigger list` shows the names' },
+  TRIGGER_EXISTS: { summary: 'a trigger of that name exists', retryable: false, exitCode: 4, hint: 'choose another name' },
+
   JOB_NOT_FOUND: { summary: 'no such job', retryable: false, exitCode: 3, hint: '`holdfast job list` shows the ids' },
   JOB_CANCELLED: { summary: 'the job was cancelled', retryable: false, exitCode: 1, hint: 'start it again to go on where it stopped' },
   NODE_UNAVAILABLE: {

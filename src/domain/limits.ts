@@ -122,11 +122,41 @@ export const MERGE_TIER_BYTES = 64 * KIB;
 export const MERGE_BYTES_MAX = 32 * MIB;
 /** How much older than the window the base is that retention keeps: longer than a transaction runs or a clock steps back. */
 export const RETENTION_MARGIN_US = 3600 * 1_000_000;
+/** Packed bytes of segments since the last snapshot of a partition, after which one is due: a second or two of a fold. */
+export const SNAPSHOT_BYTES_DUE = 64 * MIB;
+/** Source's time since the last snapshot of a partition in which something changes, after which one is due: retention finds a base a day. */
+export const SNAPSHOT_AGE_US_MAX = 24 * 3600 * 1_000_000;
+/** How much faster or slower rows must come than before the last snapshot, for one to be due, and how many must have come: a burst begins or has ended. */
+export const SNAPSHOT_RATE_SHIFT = 4;
+export const SNAPSHOT_RATE_ROWS_MIN = 100_000;
+/** What a fold reads must be so many times what it would read from a copy, for a copy to be made and not a pointer. */
+export const SNAPSHOT_SAVING_MIN = 2;
+/** Bytes of segments, in those of the base, that make a copy whatever it saves. */
+export const SNAPSHOT_SEGMENTS_MAX = 4;
 
 // Kafka, and events out and in; docs/events.md quotes them.
+/** What a compressed batch of records may open to: the largest of Kafka's own settings, so that no sender fills the memory. */
+export const RECORDS_BYTES_MAX = 128 * MIB;
 /** Brokers that a record names: some to begin with, the cluster names the others. */
 export const KAFKA_BROKERS_MAX = 16;
 /** To connect to one broker, TLS and SASL included. */
 export const KAFKA_CONNECT_MS = 5_000;
 /** For a broker to answer one request; acks=all waits for its replicas. */
 export const KAFKA_REQUEST_MS = 15_000;
+/** Partitions that the topic of events is made with at the most; a key has one, so more only spread the keys. */
+export const EVENT_PARTITIONS_MAX = 256;
+/** An event on the topic: below what a broker takes by default (1,048,588 bytes) with the batch around it. Larger ones go without their data. */
+export const EVENT_OUT_BYTES_MAX = 900 * KIB;
+/** Events in one request to the broker, and their bytes: one large event, or some hundred of about 1 KiB. */
+export const EVENT_SEND_MAX = 500;
+export const EVENT_SEND_BYTES_MAX = MIB;
+/** Logs of which a window of records is in memory at once: 4 windows of SYNC_WINDOW records of some KiB. */
+export const EVENT_WINDOWS_MAX = 4;
+/** An event from outside; what is larger is passed over. Kafka's own default for a record is 1 MiB. */
+export const EVENT_IN_BYTES_MAX = 1 * MIB;
+/** Members that a trigger compares. */
+export const TRIGGER_FIELDS_MAX = 16;
+/** Older events start nothing: Temporal forgets ended workflows, and with them that an event has started one, after three days (72 h) in our stack. */
+export const TRIGGER_EVENT_AGE_MS_MAX = 24 * 3600 * 1000;
+/** Events passed over of which the reason is kept; counts are kept of all. */
+export const EVENTS_PASSED_KEPT = 100;

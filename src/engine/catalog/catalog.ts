@@ -1,6 +1,6 @@
 /**
- * The catalog: what stores, volumes, tables, receivers, policies and tokens there are, and which jobs were begun and how they ended. A log in the home
- * store, folded in memory.
+ * The catalog: what stores, volumes, tables, receivers, policies, tokens and triggers there are, where events go, and which jobs were
+ * begun and how they ended. A log in the home store, folded in memory.
  *
  * The product needs no database: this log, and those of the repositories, are all that must survive. Temporal can be wiped;
  * a job that was begun and has no end is started again under its own id. The catalog is small (a record a decision), so it
@@ -20,10 +20,11 @@ import type { Codec } from '../../ground/sealing/blob.ts';
 import type { SealingKey } from '../../ground/sealing/envelope.ts';
 import type { ObjectStore } from '../../ground/stores/object-store.ts';
 import { createFoldedLog, type FoldedLog } from '../log/folded-log.ts';
-import { createLog } from '../log/log.ts';
+import { createLog, type LogPort } from '../log/log.ts';
 import { tokenRecord, type TokenRecord } from '../replication/tokens.ts';
 import { logName } from '../repository/object-names.ts';
 import type { Environment } from '../repository/environment.ts';
+import { eventsNotConfigured, eventsRecord, type EventsRecord } from './events.ts';
 import { receiverName, receiverNotFound, receiverRecord, type ReceiverRecord } from './receivers.ts';
 import {
   policyKey,
@@ -34,6 +35,7 @@ import {
   type ReplicationPolicy,
 } from './replication-policies.ts';
 import { archiveKey, tableDefinition, tableName, tableNotFound, type TableDefinition } from './tables.ts';
+import { triggerName, triggerNotFound, triggerRecord, triggerRefusal, type TriggerRecord } from './triggers.ts';
 
 const CODEC = /^(raw|zstd-(?:[1-9]|1[0-9]))$/;
 
@@ -66,7 +68,7 @@ export const volumeRecord = z.strictObject({
 export type VolumeRecord = z.infer<typeof volumeRecord>;
 
 const jobKind = z.string().max(60);
-const entrySchema = z.discriminatedUnion('kind', [
+export const catalogEntrySchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('STORE_ADD'), store: storeRecord }),
   z.strictObject({ kind: z.literal('STORE_SET'), store: storeRecord }),
   z.strictObject({ kind: z.literal('STORE_REMOVE'), name: storeName }),
@@ -90,6 +92,11 @@ const entrySchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('TABLE_REMOVE'), name: tableName }),
   /** The archive that was first made for a table in a store: another one there is refused from then on. */
   z.strictObject({ kind: z.literal('ARCHIVE_SEEN'), store: storeName, table: tableName, id: z.string().max(100) }),
+  /** Events go to Kafka, or not any more. */
+  z.strictObject({ kind: z.literal('EVENTS_SET'), events: eventsRecord }),
+  z.strictObject({ kind: z.literal('EVENTS_REMOVE') }),
+  z.strictObject({ kind: z.literal('TRIGGER_ADD'), trigger: triggerRecord }),
+  z.strictObject({ kind: z.literal('TRIGGER_REMOVE'), name: triggerName }),
   z.strictObject({ kind: z.literal('JOB_BEGIN'), id: z.string().max(300), job: jobKind, input: z.unknown() }),
   z.strictObject({
     kind: z.literal('JOB_END'),
@@ -98,8 +105,8 @@ const entrySchema = z.discriminatedUnion('kind', [
     summary: z.string().max(1000),
   }),
 ]);
-export type CatalogEntry = z.infer<typeof entrySchema>;
-const KINDS: ReadonlySet<string> = new Set(entrySchema.options.map((option) => option.shape.kind.value));
+export type CatalogEntry = z.infer<typeof catalogEntrySchema>;
+const KINDS: ReadonlySet<string> = new Set(catalogEntrySchema.options.map((option) => option.shape.kind.value));
 
 export interface JobRecord {
   readonly id: string;
@@ -127,6 +134,10 @@ export interface CatalogState {
   readonly tables: ReadonlyMap<string, TableDefinition>;
   /** `<store>/<table>` -> id of the archive. */
   readonly archives: ReadonlyMap<string, string>;
+  /** Where events go; null: nowhere. */
+  readonly events: EventsRecord | null;
+  /** What events of others start, by name. */
+  readonly triggers: ReadonlyMap<string, TriggerRecord>;
   readonly jobs: ReadonlyMap<string, JobRecord>;
 }
 
@@ -143,6 +154,8 @@ const EMPTY: CatalogState = {
   tokens: new Map(),
   tables: new Map(),
   archives: new Map(),
+  events: null,
+  triggers: new Map(),
   jobs: new Map(),
 };
 
@@ -271,6 +284,12 @@ function refusal(state: CatalogState, entry: CatalogEntry): HoldfastError | null
       return state.tokens.has(entry.id)
         ? null
         : new HoldfastError('ARGUMENT_INVALID', `no token ${entry.id}`, { field: 'token', expected: 'the id of a token in the catalog' });
+    case 'EVENTS_REMOVE':
+      return state.events === null ? eventsNotConfigured() : null;
+    case 'TRIGGER_ADD':
+      return state.events === null ? eventsNotConfigured() : triggerRefusal(state, entry.trigger, state.events.topic);
+    case 'TRIGGER_REMOVE':
+      return state.triggers.has(entry.name) ? null : triggerNotFound(entry.name);
     default:
       return null;
   }
@@ -327,6 +346,14 @@ function apply(state: CatalogState, entry: CatalogEntry, timeMs: number): Catalo
       const key = archiveKey({ store: entry.store, name: entry.table });
       return state.archives.has(key) ? state : { ...state, archives: new Map(state.archives).set(key, entry.id) };
     }
+    case 'EVENTS_SET':
+      return { ...state, events: entry.events };
+    case 'EVENTS_REMOVE':
+      return { ...state, events: null };
+    case 'TRIGGER_ADD':
+      return { ...state, triggers: new Map(state.triggers).set(entry.trigger.name, entry.trigger) };
+    case 'TRIGGER_REMOVE':
+      return { ...state, triggers: without(state.triggers, entry.name) };
     case 'JOB_BEGIN': {
       const jobs = new Map(state.jobs);
       jobs.delete(entry.id);
@@ -357,8 +384,11 @@ function forgetOldest(jobs: Map<string, JobRecord>): Map<string, JobRecord> {
 
 export type Catalog = FoldedLog<CatalogState, CatalogEntry>;
 
+export const openCatalogLog = (store: ObjectStore, key: SealingKey, random: Environment['random']): LogPort<CatalogEntry> =>
+  createLog<CatalogEntry>({ store, sealing: key, nameOf: logName, entrySchema: catalogEntrySchema, kinds: KINDS, random });
+
 export function openCatalog(store: ObjectStore, key: SealingKey, environment: Environment): Catalog {
-  const log = createLog<CatalogEntry>({ store, sealing: key, nameOf: logName, entrySchema, kinds: KINDS, random: environment.random });
+  const log = openCatalogLog(store, key, environment.random);
   return createFoldedLog<CatalogState, CatalogEntry>(
     log,
     { of: 'the catalog', empty: EMPTY, refusal, apply: (state, entry, { timeMs }) => apply(state, entry, timeMs) },
@@ -393,4 +423,6 @@ export const printableCatalog = (state: CatalogState) => ({
   tokens: [...state.tokens.values()],
   tables: [...state.tables.values()],
   archives: [...state.archives],
+  events: state.events,
+  triggers: [...state.triggers.values()],
 });

@@ -12,6 +12,8 @@ import { randomBytes } from 'node:crypto';
 import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import type { RepositoryName, StoreName } from '../../domain/ids.ts';
 import { REPOSITORIES_OPEN_MAX } from '../../domain/limits.ts';
+import type { SealingKey } from '../../ground/sealing/envelope.ts';
+import type { ObjectStore } from '../../ground/stores/object-store.ts';
 import { openStore, type OpenedStore, type OpenStoreOptions } from '../../ground/stores/open-store.ts';
 import { within } from '../../ground/stores/within.ts';
 import { resolvePassphrase } from '../../ground/sealing/passphrase.ts';
@@ -39,8 +41,17 @@ export interface HomeOptions {
   readonly decorate?: (store: OpenedStore, name: StoreName) => OpenedStore;
 }
 
+/** The catalog as objects: for who follows its log record by record, or keeps something of the installation's beside it. */
+export interface CatalogPlace {
+  readonly id: string;
+  /** The home store, below `catalog/`. */
+  readonly store: ObjectStore;
+  readonly key: SealingKey;
+}
+
 export interface Home extends AsyncDisposable {
   readonly catalog: Catalog;
+  readonly catalogPlace: CatalogPlace;
   readonly environment: Environment;
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** Folder of what can be had again. */
@@ -170,6 +181,7 @@ export async function openHome(options: HomeOptions): Promise<Home> {
 
   return {
     catalog,
+    catalogPlace: { id: unlocked.header.id, store: catalogStore, key: unlocked.key },
     environment,
     variables,
     cacheDir: options.cacheDir,

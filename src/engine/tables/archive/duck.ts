@@ -7,7 +7,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DuckDBInstance, type DuckDBAppender, type DuckDBConnection } from '@duckdb/node-api';
+import { DuckDBInstance, type DuckDBAppender, type DuckDBConnection, type DuckDBScalarFunction } from '@duckdb/node-api';
 
 export type SqlValue = string | number | bigint | boolean | null;
 
@@ -59,6 +59,21 @@ export class Duck implements AsyncDisposable {
     return reader.getRowsJS() as SqlValue[][];
   }
 
+  /** Rows of a result of any size, a chunk of at most 2,048 at a time; nothing else is asked of the session meanwhile. */
+  async *chunks(sql: string): AsyncGenerator<readonly (readonly SqlValue[])[]> {
+    const result = await this.#connection.stream(sql);
+    for await (const rows of result.yieldRowsJs()) yield rows as SqlValue[][];
+  }
+
+  register(scalar: DuckDBScalarFunction): void {
+    this.#connection.registerScalarFunction(scalar);
+  }
+
+  /** Ends the query under way with an error. */
+  interrupt(): void {
+    this.#connection.interrupt();
+  }
+
   appender(table: string): Promise<DuckDBAppender> {
     return this.#connection.createAppender(table);
   }
@@ -70,4 +85,5 @@ export class Duck implements AsyncDisposable {
   }
 }
 
+export const sqlName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 export const sqlText = (text: string): string => `'${text.replaceAll("'", "''")}'`;

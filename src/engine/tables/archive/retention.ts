@@ -7,7 +7,8 @@
  */
 import { RETENTION_MARGIN_US } from '../../../domain/limits.ts';
 import type { TableArchive } from './archive.ts';
-import type { SnapshotEntry, TableEntry } from './entries.ts';
+import { remembersEnough } from './bases.ts';
+import type { TableEntry } from './entries.ts';
 import { applyEntry, type PartitionState, type TableState } from './state.ts';
 import { deletePacks, unnamedSince, type NamedPack } from './sweep.ts';
 
@@ -31,7 +32,7 @@ export interface RetentionPlan {
 
 /** What would be dropped so that every time from `sinceUs` on can still be had. Pure. */
 export function planRetention(state: TableState, sinceUs: number, marginUs = RETENTION_MARGIN_US): RetentionPlan {
-  const partitions = [...state.partitions.values()].map((partition) => planPartition(partition, sinceUs - marginUs));
+  const partitions = [...state.partitions.values()].map((partition) => planPartition(state, partition, sinceUs - marginUs));
   const after = dropsOf({ partitions }, 0).reduce((at, entry) => applyEntry(at, entry, state.n), state);
   const packs = unnamedSince(state, after);
   return { sinceUs, partitions, packs, bytes: packs.reduce((sum, { bytes }) => sum + bytes, 0) };
@@ -39,7 +40,7 @@ export function planRetention(state: TableState, sinceUs: number, marginUs = RET
 
 const NOTHING = { parts: 0, rows: 0, snapshots: 0 };
 
-function planPartition(partition: PartitionState, beforeUs: number): PartitionRetention {
+function planPartition(state: TableState, partition: PartitionState, beforeUs: number): PartitionRetention {
   const keepAll = (keptAll: PartitionRetention['keptAll']): PartitionRetention => ({
     partition: partition.id,
     base: null,
@@ -48,7 +49,7 @@ function planPartition(partition: PartitionState, beforeUs: number): PartitionRe
   });
   const old = partition.snapshots.filter((base) => base.stampUs !== null && base.stampUs <= beforeUs);
   if (old.length === 0) return keepAll('NO_BASE_BEFORE_THE_WINDOW');
-  const base = old.findLast((one) => servesAll(partition, one));
+  const base = old.findLast((one) => remembersEnough(state, partition, one));
   if (base === undefined) return keepAll('SENT_AGAIN_FROM_BEFORE');
   const parts = partition.parts.filter((part) => part.to <= base.offset);
   const snapshots = partition.snapshots.filter((one) => one.offset < base.offset);
@@ -60,10 +61,6 @@ function planPartition(partition: PartitionState, beforeUs: number): PartitionRe
     dropped: { parts: parts.length, rows: parts.reduce((sum, part) => sum + part.rows, 0), snapshots: snapshots.length },
   };
 }
-
-/** Whether nothing that came after a base was sent again from before what it remembers. */
-const servesAll = (partition: PartitionState, base: SnapshotEntry): boolean =>
-  partition.parts.every((part) => part.from < base.offset || part.lateMin === null || part.lateMin >= base.floor);
 
 const dropsOf = ({ partitions }: Pick<RetentionPlan, 'partitions'>, epoch: number): TableEntry[] =>
   partitions.flatMap(({ partition, base }) => (base === null ? [] : [{ kind: 'DROP' as const, epoch, partition, offset: base.offset }]));

@@ -8,7 +8,7 @@ import { HoldfastError } from '../../../domain/errors.ts';
 import type { TableSchema } from '../events/event.ts';
 import { positionText, POSITION_ZERO } from '../events/position.ts';
 import { hasRows, isOf, withMerged } from './coalescing.ts';
-import type { BatchPart, FileRef, SnapshotEntry, TableEntry, TableForm } from './entries.ts';
+import type { BatchPart, FileRef, PointerEntry, SnapshotEntry, TableEntry, TableForm } from './entries.ts';
 
 export interface ArchivedPart extends BatchPart {
   /** The record that brought it; the last of them, where those of several were merged. */
@@ -38,6 +38,18 @@ export interface PartitionState {
   readonly parts: readonly ArchivedPart[];
   /** Ascending by offset. */
   readonly snapshots: readonly SnapshotEntry[];
+  /** Ascending by offset, since the oldest snapshot. */
+  readonly pointers: readonly PointerEntry[];
+  /** Where keys may have moved: the floors of new snapshots are no higher than this. */
+  readonly floorMost: string | null;
+}
+
+/** Keys may have moved between partitions: the table was given more of them, or somebody has said so. */
+export interface MovedKeys {
+  /** As many partitions were there before. */
+  readonly partitions: number;
+  /** Least position since then of what was late, or came through a partition that was added. */
+  readonly sentAgainFrom: string | null;
 }
 
 export interface TableState {
@@ -50,6 +62,8 @@ export interface TableState {
   /** Schemas by their version. */
   readonly schemas: readonly TableSchema[];
   readonly partitions: ReadonlyMap<string, PartitionState>;
+  /** Null: each key has had one partition ever. */
+  readonly moved: MovedKeys | null;
 }
 
 export const EMPTY_TABLE: TableState = {
@@ -60,6 +74,7 @@ export const EMPTY_TABLE: TableState = {
   columns: [],
   schemas: [],
   partitions: new Map(),
+  moved: null,
 };
 
 const refused = (message: string, details: Record<string, string | number> = {}): HoldfastError =>
@@ -93,6 +108,8 @@ export function refusalOf(state: TableState, entry: TableEntry): HoldfastError |
     }
     case 'SNAPSHOT':
       return staleClaim(state, 'snapshots', entry.epoch) ?? snapshotRefusal(state, entry);
+    case 'POINTER':
+      return staleClaim(state, 'snapshots', entry.epoch) ?? pointerRefusal(state, entry);
     case 'MERGE':
       return staleClaim(state, 'snapshots', entry.epoch) ?? mergeRefusal(state, entry);
     case 'DROP': {
@@ -149,9 +166,33 @@ function snapshotRefusal(state: TableState, entry: SnapshotEntry): HoldfastError
   const partition = partitionOf(state, entry.partition);
   if (partition instanceof HoldfastError) return partition;
   if ((partition.snapshots.at(-1)?.offset ?? 0) >= entry.offset) return refused('a snapshot of that offset or a later one is there');
-  const end = partition.parts.find((part) => part.to === entry.offset);
-  return end?.high === entry.high ? null : refused(`no part of ${entry.partition} ends at ${entry.offset} with that position`);
+  if (partition.floorMost !== null && entry.floor > partition.floorMost)
+    return refused(`keys may have moved: a snapshot of ${entry.partition} may forget no deletes`, { partition: entry.partition });
+  return endRefusal(partition, entry);
 }
+
+const endRefusal = (
+  partition: PartitionState,
+  { offset, high }: { readonly offset: number; readonly high: string },
+): HoldfastError | null =>
+  partition.parts.find((part) => part.to === offset)?.high === high
+    ? null
+    : refused(`no part of ${partition.id} ends at ${offset} with that position`, { partition: partition.id, offset });
+
+/** What a pointer rests on is there: a snapshot, or all parts from the first offset on. */
+function pointerRefusal(state: TableState, entry: PointerEntry): HoldfastError | null {
+  const partition = partitionOf(state, entry.partition);
+  if (partition instanceof HoldfastError) return partition;
+  if (newestAnchor(partition) >= entry.offset) return refused('a snapshot of that offset or a later one is there');
+  const rests = entry.base === 0 ? partition.parts[0]?.from === 0 : partition.snapshots.some(({ offset }) => offset === entry.base);
+  return rests
+    ? endRefusal(partition, entry)
+    : refused('what it would rest on is not there', { partition: entry.partition, base: entry.base });
+}
+
+/** The offset of the newest snapshot or pointer. */
+export const newestAnchor = ({ snapshots, pointers }: PartitionState): number =>
+  Math.max(snapshots.at(-1)?.offset ?? 0, pointers.at(-1)?.offset ?? 0);
 
 /** The file has the rows of whole parts, and of all that are there of those records. */
 function mergeRefusal(state: TableState, { first, last, file }: Extract<TableEntry, { kind: 'MERGE' }>): HoldfastError | null {
@@ -170,11 +211,8 @@ export function applyEntry(state: TableState, entry: TableEntry, seq: number): T
   switch (entry.kind) {
     case 'TABLE':
       return { ...state, form: entry.form };
-    case 'PARTITIONS': {
-      const partitions = new Map(state.partitions);
-      for (const id of entry.add) partitions.set(id, newPartition(id, partitions.size));
-      return { ...state, partitions };
-    }
+    case 'PARTITIONS':
+      return withPartitions(state, entry.add);
     case 'CLAIM':
       return { ...state, claims: { ...state.claims, [entry.role]: seq } };
     case 'BATCH': {
@@ -183,7 +221,8 @@ export function applyEntry(state: TableState, entry: TableEntry, seq: number): T
           change(at, part.partition, (old) => withPart(old, { ...part, seq, last: seq, file: hasRows(part) ? entry.file : null })),
         state,
       );
-      return { ...next, columns: [...state.columns, ...entry.columns], schemas: [...state.schemas, ...entry.schemas] };
+      const moved = entry.parts.reduce((at, part) => withSentAgain(at, state.partitions.get(part.partition), part), state.moved);
+      return { ...next, moved, columns: [...state.columns, ...entry.columns], schemas: [...state.schemas, ...entry.schemas] };
     }
     case 'HEARTBEAT':
       return entry.parts.reduce(
@@ -194,6 +233,8 @@ export function applyEntry(state: TableState, entry: TableEntry, seq: number): T
       return change(state, entry.partition, (old) => ({ ...old, wholeFrom: entry.next, beginsUs: entry.stampUs }));
     case 'SNAPSHOT':
       return change(state, entry.partition, (old) => ({ ...old, snapshots: [...old.snapshots, entry] }));
+    case 'POINTER':
+      return change(state, entry.partition, (old) => ({ ...old, pointers: [...old.pointers, entry] }));
     case 'MERGE':
       return {
         ...state,
@@ -206,13 +247,37 @@ export function applyEntry(state: TableState, entry: TableEntry, seq: number): T
 
 const highest = (a: number | null, b: number | null): number | null => (a === null ? b : b === null ? a : Math.max(a, b));
 
-const newPartition = (id: string, number: number): PartitionState => ({
+/**
+ * In an archive that has begun, partitions that are added mean that keys may have moved: snapshots forget nothing more from then on. What they
+ * have forgotten already, the deletes below the newest one's floor, is from before: whoever makes a snapshot has looked for new
+ * partitions since the one before.
+ */
+function withPartitions(state: TableState, add: readonly string[]): TableState {
+  const partitions = new Map(state.partitions);
+  const begun = [...partitions.values()].some(({ next }) => next > 0);
+  if (begun)
+    for (const [id, old] of partitions) partitions.set(id, { ...old, floorMost: old.floorMost ?? old.snapshots.at(-1)?.floor ?? ZERO });
+  for (const id of add) partitions.set(id, newPartition(id, partitions.size, begun));
+  const moved = begun ? (state.moved ?? { partitions: state.partitions.size, sentAgainFrom: null }) : state.moved;
+  return { ...state, partitions, moved };
+}
+
+function withSentAgain(moved: MovedKeys | null, partition: PartitionState | undefined, part: BatchPart): MovedKeys | null {
+  if (moved === null || partition === undefined) return moved;
+  const from = partition.number < moved.partitions ? part.lateMin : part.positionMin;
+  return from === null || (moved.sentAgainFrom !== null && moved.sentAgainFrom <= from) ? moved : { ...moved, sentAgainFrom: from };
+}
+
+const ZERO = positionText(POSITION_ZERO);
+
+/** `later`: added to an archive that has begun, so that an initial snapshot of the source in it is not before all else. */
+const newPartition = (id: string, number: number, later: boolean): PartitionState => ({
   id,
   number,
   next: 0,
-  high: positionText(POSITION_ZERO),
+  high: ZERO,
   runningUs: null,
-  streaming: false,
+  streaming: later,
   afterDelete: null,
   heartbeatUs: null,
   contradicted: 0,
@@ -221,6 +286,8 @@ const newPartition = (id: string, number: number): PartitionState => ({
   truncates: [],
   parts: [],
   snapshots: [],
+  pointers: [],
+  floorMost: later ? ZERO : null,
 });
 
 function change(state: TableState, id: string, how: (old: PartitionState) => PartitionState): TableState {
@@ -264,5 +331,6 @@ function withDropped(old: PartitionState, offset: number): PartitionState {
     beginsUs: old.beginsUs === null ? null : Math.max(old.beginsUs, base?.stampUs ?? 0),
     parts: old.parts.filter((part) => part.to > offset),
     snapshots: old.snapshots.filter((snapshot) => snapshot.offset >= offset),
+    pointers: old.pointers.filter((pointer) => pointer.base >= offset),
   };
 }

@@ -156,7 +156,7 @@ export const EVENT_WINDOWS_MAX = 4;
 export const EVENT_IN_BYTES_MAX = 1 * MIB;
 /** Members that a trigger compares. */
 export const TRIGGER_FIELDS_MAX = 16;
-/** Older events start nothing: Temporal forgets ended workflows, and with them that an event has started one, after three days (72 h) in our stack. */
-export const TRIGGER_EVENT_AGE_MS_MAX = 24 * 3600 * 1000;
+/** Older events start nothing: Temporal keeps an ended workflow for a day at the least, and so long knows that an event has started one. */
+export const TRIGGER_EVENT_AGE_MS_MAX = 12 * 3600 * 1000;
 /** Events passed over of which the reason is kept; counts are kept of all. */
 export const EVENTS_PASSED_KEPT = 100;

@@ -25,6 +25,8 @@ interface Edge {
   /** Archives values of a partition in one batch; null is a tombstone. `key`: null for a truncate. */
   put(partition: number, ...records: readonly { readonly key: number | null; readonly value: unknown }[]): Promise<void>;
   snapshot(partition: number): Promise<void>;
+  /** The topic is given partitions; none: keys are only said to have moved. */
+  grow(...partitions: readonly number[]): Promise<void>;
   /** Ids of the rows at START + time, with their notes. */
   at(time: number): Promise<Record<string, string | null>>;
 }
@@ -58,6 +60,7 @@ async function open(partitions: number): Promise<Edge> {
       await archiveBatch(archive, duck, epoch, batch.seal());
     },
     snapshot: async (partition) => void (await makeSnapshot(archive, duck, snapshots, `t/${partition}`)),
+    grow: async (...added) => void (await archive.append(() => ({ kind: 'PARTITIONS', add: added.map((i) => `t/${i}`) }))),
     async at(time) {
       const parts = [...archive.known().partitions.values()].map(({ id, next }) => ({ partition: id, next, throughUs: START + 1_000_000 }));
       await archive.append(() => ({ kind: 'HEARTBEAT', epoch, parts }));
@@ -91,6 +94,80 @@ test('a row that is sent again after its delete does not come back over a base t
   // The connector begins again at the first transaction, and the archive ends in the middle of that.
   await put(0, event('c', 1, 1, 10, 11));
   expect(await at(10)).toEqual({ '2': null, '3': null });
+});
+
+test('a row whose key has moved partitions and was deleted there does not come back over bases that would have forgotten the delete', async () => {
+  const { put, snapshot, grow, at } = await open(1);
+  await put(0, event('c', 1, 1, 10, 11), event('c', 2, 1, 10, 12));
+  await snapshot(0);
+  await grow(1);
+  await put(1, event('d', 1, 2, 20, 21), event('c', 3, 3, 30, 31));
+  await snapshot(1);
+  await put(1, event('c', 4, 4, 40, 41));
+  await snapshot(1);
+  expect(await at(10)).toEqual({ '2': null, '3': null, '4': null });
+  await put(1, event('c', 5, 5, 50, 51));
+  await snapshot(1);
+  await snapshot(0);
+  expect(await at(10)).toEqual({ '2': null, '3': null, '4': null, '5': null });
+});
+
+test('the same where keys move between partitions that were there before, as somebody has said', async () => {
+  const { put, snapshot, grow, at } = await open(2);
+  await put(0, event('c', 1, 1, 10, 11));
+  await put(1, event('c', 2, 1, 10, 12));
+  await snapshot(1);
+  await grow();
+  await put(1, event('d', 1, 2, 20, 21), event('c', 3, 3, 30, 31));
+  await snapshot(1);
+  await put(1, event('c', 4, 4, 40, 41));
+  await snapshot(1);
+  expect(await at(10)).toEqual({ '2': null, '3': null, '4': null });
+});
+
+test.each([
+  { into: 'one that was added', partitions: 1, others: {} },
+  { into: 'one that was there', partitions: 2, others: { '9': null } },
+])('what is sent again into another partition, $into, meets no base that has forgotten its delete', async ({ partitions, others }) => {
+  const { put, snapshot, grow, at } = await open(partitions);
+  if (partitions === 2) await put(1, event('c', 9, 4, 40, 42));
+  await put(0, event('c', 1, 1, 10, 11), event('d', 1, 2, 20, 21), event('c', 2, 3, 30, 31));
+  await snapshot(0);
+  await put(0, event('c', 3, 4, 40, 41));
+  await snapshot(0);
+  await grow(partitions);
+  await put(1, event('c', 1, 1, 10, 11));
+  expect(await at(10)).toEqual({ '2': null, '3': null, ...others });
+  // A new base of the other partition forgets no more than that.
+  await put(0, event('c', 4, 5, 50, 51));
+  await snapshot(0);
+  expect(await at(10)).toEqual({ '2': null, '3': null, '4': null, ...others });
+});
+
+test('a snapshot that was begun before keys could move, and forgets too much for that, is refused', async () => {
+  const { archive, put, snapshot, grow } = await open(1);
+  await put(0, event('c', 1, 1, 10, 11));
+  await snapshot(0);
+  await put(0, event('c', 2, 2, 20, 21));
+  const before = archive.known();
+  await grow(1);
+  const old = { ...archive, known: () => before };
+  await expect(makeSnapshot(old, duck, archive.known().claims.snapshots, 't/0')).rejects.toMatchObject({ code: 'RECORD_REFUSED' });
+  await snapshot(0);
+  expect(
+    archive
+      .known()
+      .partitions.get('t/0')
+      ?.snapshots.map(({ offset }) => offset),
+  ).toEqual([1, 2]);
+});
+
+test('rows of a new initial snapshot of the source stand where it was taken, in a partition that was added too', async () => {
+  const { put, grow, at } = await open(1);
+  await put(0, event('c', 1, 1, 10, 11, 'old'));
+  await grow(1);
+  await put(1, event('r', 1, 5, 30, 31, 'new', { snapshot: 'true' }), event('c', 2, 7, 40, 41));
+  expect(await at(7)).toEqual({ '1': '"new"', '2': null });
 });
 
 test('a delete since the base before is remembered as a dead row', async () => {

@@ -7,9 +7,11 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { isHoldfastError } from '../../../src/domain/errors.ts';
 import { claimRole } from '../../../src/engine/tables/archive/archive.ts';
+import type { SnapshotEntry } from '../../../src/engine/tables/archive/entries.ts';
 import { cellColumn } from '../../../src/engine/tables/archive/rows.ts';
 import { Duck } from '../../../src/engine/tables/archive/duck.ts';
 import { mergeSegments, planMerge, type MergeLimits } from '../../../src/engine/tables/archive/merging.ts';
+import { pointSnapshot } from '../../../src/engine/tables/archive/pointers.ts';
 import { applyRetention, planRetention } from '../../../src/engine/tables/archive/retention.ts';
 import { buildPastState, type PastOutcome } from '../../../src/engine/tables/past-state/past-state.ts';
 import { makeSnapshot } from '../../../src/engine/tables/past-state/snapshot.ts';
@@ -96,15 +98,22 @@ async function checkTransaction(archiver: Archiver, source: Source, random: Rand
 }
 
 /** Whether events came again from before what the oldest base of a partition remembers, and what was before it is gone. */
-const sentAgainFromBefore = ({ archive }: Archiver): boolean =>
-  [...archive.known().partitions.values()].some(
+function sentAgainFromBefore({ archive }: Archiver): boolean {
+  const { partitions, moved } = archive.known();
+  const reach = (from: string | null, base: SnapshotEntry): boolean => from !== null && from < base.floor;
+  return [...partitions.values()].some(
     ({ parts, snapshots: [base] }) =>
-      (parts[0]?.from ?? 0) > 0 && base !== undefined && parts.some(({ lateMin }) => lateMin !== null && lateMin < base.floor),
+      (parts[0]?.from ?? 0) > 0 &&
+      base !== undefined &&
+      (reach(moved?.sentAgainFrom ?? null, base) || parts.some(({ lateMin }) => reach(lateMin, base))),
   );
+}
 
 async function snapshotSome(archiver: Archiver, epoch: number, random: Random): Promise<void> {
+  const partition = idOf(Math.floor(random() * archiver.archive.known().partitions.size));
   try {
-    await makeSnapshot(archiver.archive, duck, epoch, idOf(Math.floor(random() * archiver.archive.known().partitions.size)));
+    if (random() < 0.2) await pointSnapshot(archiver.archive, epoch, partition);
+    else await makeSnapshot(archiver.archive, duck, epoch, partition);
   } catch (error) {
     if (!isHoldfastError(error, 'RECORD_REFUSED') || !sentAgainFromBefore(archiver)) throw error;
   }
@@ -141,7 +150,10 @@ async function live(seed: number): Promise<void> {
     if (what < 0.1) source.resend();
     else if (what < 0.16) source.incrementalSnapshot();
     else if (what < 0.19) source.addPartition();
-    else if (what < 0.5) await archiveSome(archiver, duck, source, random);
+    else if (what < 0.2) {
+      source.spreadAnew();
+      await archiver.archive.append(() => ({ kind: 'PARTITIONS', add: [] }));
+    } else if (what < 0.48) await archiveSome(archiver, duck, source, random);
     else if (what < 0.6) await snapshotSome(archiver, snapshots, random);
     else if (what < 0.7) {
       // A new archiver takes over; the old one's batch in flight is refused.

@@ -3,7 +3,7 @@
  *
  * Transactions over a few keys (inserts, updates that leave a large column out, deletes, key changes, truncates), stamps that sometimes step
  * back or stand still, log numbers that interleave; an initial snapshot or none, incremental ones, tombstones or none, a connector that
- * restarts and sends again, and a topic that is given more partitions. The model remembers what the table really was
+ * restarts and sends again, and a topic that is given more partitions, or whose keys are spread over fewer. The model remembers what the table really was
  * after each commit, which is what a past state is held against.
  */
 import type { TableRecord } from '../../../src/engine/tables/events/event.ts';
@@ -36,6 +36,8 @@ export interface Source {
   resend(): void;
   incrementalSnapshot(): void;
   addPartition(): void;
+  /** Keys are spread over another number of the partitions from now on: fewer, or more again. Whoever archives has to be told. */
+  spreadAnew(): void;
   /** The table after the longest beginning of the log with no stamp above T. */
   tableAt(timeUs: number): ModelTable;
   /** The highest stamp so far. */
@@ -57,10 +59,11 @@ export function createSource(random: Random, options: { readonly keys: number; r
   let lastCommit = 1000;
   let transaction = 500;
   let altered = false;
+  let written = options.partitions;
 
   const emit = ({ key, value }: Sent): void => {
     // A truncate has no key and may come through any partition.
-    const at = key === null ? dice(topic.length) : (Number(/[0-9]+/.exec(key)?.[0]) * 7919) % topic.length;
+    const at = key === null ? dice(topic.length) : (Number(/[0-9]+/.exec(key)?.[0]) * 7919) % written;
     const partition = topic[at]!;
     partition.push({
       offset: partition.length,
@@ -183,7 +186,8 @@ export function createSource(random: Random, options: { readonly keys: number; r
         if (chance(0.3)) emit({ key, value: envelope('r', row, lsn, { snapshot: 'incremental', ts_us: stampUs + dice(100_000) }) });
       lastCommit = lsn + 8;
     },
-    addPartition: () => void topic.push([]),
+    addPartition: () => void (written = topic.push([])),
+    spreadAnew: () => void (written = 1 + dice(topic.length)),
     tableAt(timeUs) {
       const end = commits.findIndex((commit) => commit.stampUs > timeUs);
       return commits[(end < 0 ? commits.length : end) - 1]?.after ?? new Map();

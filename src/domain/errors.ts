@@ -321,6 +321,36 @@ export const ERROR_KINDS = {
     exitCode: 3,
     hint: '`holdfast table archive start NAME` begins; `holdfast table archive status NAME` shows how far it is',
   },
+  PAST_OUTSIDE: {
+    summary: 'the past state lies outside of what can be had',
+    retryable: false,
+    exitCode: 4,
+    hint: 'take a time within the window that is named; `holdfast table status` shows what holds it back',
+  },
+  TRANSACTION_NOT_FOUND: {
+    summary: 'no such transaction is in the archive',
+    retryable: false,
+    exitCode: 3,
+    hint: "it is named as the events name it: PostgreSQL's txid, MySQL's GTID; or its segments were dropped by retention",
+  },
+  TRANSACTION_AMBIGUOUS: {
+    summary: 'several transactions had that number',
+    retryable: false,
+    exitCode: 4,
+    hint: 'take one of the times that are named, or a position',
+  },
+  POSTGRES_UNREACHABLE: {
+    summary: 'PostgreSQL does not answer',
+    retryable: true,
+    exitCode: 6,
+    hint: 'check the address and the network; the job goes on by itself when it answers again',
+  },
+  POSTGRES_DENIED: {
+    summary: 'PostgreSQL refuses the credentials',
+    retryable: false,
+    exitCode: 6,
+    hint: 'check user, password and their right to create tables',
+  },
   KAFKA_UNREACHABLE: {
     summary: 'the Kafka brokers do not answer',
     retryable: true,

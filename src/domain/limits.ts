@@ -122,10 +122,6 @@ export const MERGE_TIER_BYTES = 64 * KIB;
 export const MERGE_BYTES_MAX = 32 * MIB;
 /** How much older than the window the base is that retention keeps: longer than a transaction runs or a clock steps back. */
 export const RETENTION_MARGIN_US = 3600 * 1_000_000;
-/** Packed bytes of segments since the last snapshot of a partition, after which one is due: a second or two of a fold. */
-export const SNAPSHOT_BYTES_DUE = 64 * MIB;
-/** Source's time since the last snapshot of a partition in which something changes, after which one is due: retention finds a base a day. */
-export const SNAPSHOT_AGE_US_MAX = 24 * 3600 * 1_000_000;
 /** How much faster or slower rows must come than before the last snapshot, for one to be due, and how many must have come: a burst begins or has ended. */
 export const SNAPSHOT_RATE_SHIFT = 4;
 export const SNAPSHOT_RATE_ROWS_MIN = 100_000;
@@ -133,6 +129,29 @@ export const SNAPSHOT_RATE_ROWS_MIN = 100_000;
 export const SNAPSHOT_SAVING_MIN = 2;
 /** Bytes of segments, in those of the base, that make a copy whatever it saves. */
 export const SNAPSHOT_SEGMENTS_MAX = 4;
+
+// The archiver of a table.
+/** How long a broker waits for something new: bounds how late a batch is put that nothing follows. */
+export const FETCH_WAIT_MS = 200;
+/** Of one answer of one broker, and of one partition in it. Two answers are in memory at once, one of them being taken apart. */
+export const FETCH_BYTES = 8 * MIB;
+export const FETCH_PARTITION_BYTES = 2 * MIB;
+/** A batch is put when its first record is so old: with its encoding and the put LATEST lags the broker by less than 2 s ... */
+export const ARCHIVE_BATCH_MS = 600;
+/** ... or holds so much: a second of 30,000 events of 500 bytes. One is filled while another is put; each is in memory about four times. */
+export const ARCHIVE_BATCH_BYTES = 12 * MIB;
+/** Partitions and topics that are new are noticed after this. */
+export const TOPICS_LOOK_MS = 1000;
+/** Partitions of all topics of a table: what one log entry may name. */
+export const TABLE_PARTITIONS_MAX = 10_000;
+/** A producer's requests to several partitions are under way at once: so much later than a stamp was seen is a partition believed to have been read past it. */
+export const HEARTBEAT_GRACE_MS = 500;
+export const HEARTBEAT_EVERY_MS = 500;
+/** An archiver that has nothing to put looks this often whether it has been taken over. */
+export const CLAIM_LOOK_MS = 5000;
+/** Between tries when Kafka or the store does not answer: doubled from the first to the last. */
+export const ARCHIVE_RETRY_MS = 200;
+export const ARCHIVE_RETRY_MS_MAX = 5000;
 
 // Kafka, and events out and in; docs/events.md quotes them.
 /** What a compressed batch of records may open to: the largest of Kafka's own settings, so that no sender fills the memory. */

@@ -2,7 +2,7 @@
  * Past states against a database that remembers: whatever it does, however it is archived, at whatever moment it is asked for,
  * a past state is what the table was, and its proof is the same from any base.
  *
- * HOLDFAST_SEED=n repeats one case, HOLDFAST_RUNS=n runs that many. A failure names its seed.
+ * HOLDFAST_SEED=n repeats one case, HOLDFAST_RUNS=n runs that many, from HOLDFAST_FROM=n on. A failure names its seed.
  */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { isHoldfastError } from '../../../src/domain/errors.ts';
@@ -26,7 +26,7 @@ import { createSource, type ModelTable, type Random, type Source } from './sourc
 
 const seeds =
   process.env['HOLDFAST_SEED'] === undefined
-    ? Array.from({ length: Number(process.env['HOLDFAST_RUNS'] ?? 25) }, (_, i) => i + 1)
+    ? Array.from({ length: Number(process.env['HOLDFAST_RUNS'] ?? 25) }, (_, i) => i + Number(process.env['HOLDFAST_FROM'] ?? 1))
     : [Number(process.env['HOLDFAST_SEED'])];
 
 let duck: Duck;

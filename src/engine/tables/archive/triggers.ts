@@ -7,38 +7,24 @@
  * says the same and costs a record. What a copy would come to is guessed by what the last one did; since the guess grows old, four
  * times the base in segments make a copy whatever it says, which is a quarter more to write at the most.
  */
-import {
-  SNAPSHOT_AGE_US_MAX,
-  SNAPSHOT_BYTES_DUE,
-  SNAPSHOT_RATE_ROWS_MIN,
-  SNAPSHOT_RATE_SHIFT,
-  SNAPSHOT_SAVING_MIN,
-  SNAPSHOT_SEGMENTS_MAX,
-} from '../../../domain/limits.ts';
+import { SNAPSHOT_RATE_ROWS_MIN, SNAPSHOT_RATE_SHIFT, SNAPSHOT_SAVING_MIN, SNAPSHOT_SEGMENTS_MAX } from '../../../domain/limits.ts';
 import { newestBase } from './bases.ts';
 import type { SnapshotEntry } from './entries.ts';
 import { newestAnchor, type ArchivedPart, type PartitionState, type TableState } from './state.ts';
 
-/** Of segments since the last snapshot or pointer; times are the source's. */
+/** What makes a partition due, counted since its last snapshot or pointer; null: not that. As a table's definition has them. */
 export interface SnapshotTriggers {
-  readonly bytes: number;
-  readonly ageUs: number;
-  /** Rows a second, to what they were before the last one, either way ... */
-  readonly rateShift: number;
-  /** ... as soon as so many came. */
-  readonly rateRows: number;
+  /** Packed bytes of segments. */
+  readonly bytes: number | null;
+  /** Changes, as a share of the rows of the base; or, when SNAPSHOT_RATE_ROWS_MIN have come, SNAPSHOT_RATE_SHIFT times faster or slower than before. */
+  readonly changed: number | null;
+  /** The source's time, where anything has changed. */
+  readonly ageMs: number | null;
 }
-
-export const SNAPSHOT_TRIGGERS: SnapshotTriggers = {
-  bytes: SNAPSHOT_BYTES_DUE,
-  ageUs: SNAPSHOT_AGE_US_MAX,
-  rateShift: SNAPSHOT_RATE_SHIFT,
-  rateRows: SNAPSHOT_RATE_ROWS_MIN,
-};
 
 export interface DueSnapshot {
   readonly partition: string;
-  readonly because: 'request' | 'bytes' | 'age' | 'rate';
+  readonly because: 'request' | 'bytes' | 'changed' | 'rate' | 'age';
   readonly form: 'copy' | 'pointer';
   /** Packed bytes of segments since the last snapshot or pointer, and since the base that a fold would take. */
   readonly bytesSince: number;
@@ -46,11 +32,7 @@ export interface DueSnapshot {
 }
 
 /** Partitions that are due, in the order of their numbers; `requested`: ids of those that somebody asked for. */
-export function dueSnapshots(
-  state: TableState,
-  triggers: SnapshotTriggers = SNAPSHOT_TRIGGERS,
-  requested: ReadonlySet<string> = new Set(),
-): DueSnapshot[] {
+export function dueSnapshots(state: TableState, triggers: SnapshotTriggers, requested: ReadonlySet<string> = new Set()): DueSnapshot[] {
   const bytesOf = shareOfFiles(state);
   return [...state.partitions.values()].flatMap((partition) => {
     const base = newestBase(state, partition);
@@ -58,7 +40,7 @@ export function dueSnapshots(
     if (base === 'gone' || partition.next <= newestAnchor(partition)) return [];
     const bytesSince = sum(partsFrom(partition, newestAnchor(partition)), bytesOf);
     const bytesSinceBase = sum(partsFrom(partition, base?.offset ?? 0), bytesOf);
-    const because = requested.has(partition.id) ? 'request' : reasonOf(partition, bytesSince, triggers);
+    const because = requested.has(partition.id) ? 'request' : reasonOf(partition, base, bytesSince, triggers);
     if (because === null) return [];
     return [{ partition: partition.id, because, form: formOf(partition, base, bytesSinceBase), bytesSince, bytesSinceBase }];
   });
@@ -77,11 +59,19 @@ function shareOfFiles(state: TableState): (part: ArchivedPart) => number {
   return (part) => (part.file === null || part.rows === 0 ? 0 : (part.file.bytes * part.rows) / (rows.get(nameOf(part)) ?? part.rows));
 }
 
-function reasonOf(partition: PartitionState, bytesSince: number, triggers: SnapshotTriggers): DueSnapshot['because'] | null {
-  if (bytesSince >= triggers.bytes) return 'bytes';
+function reasonOf(
+  partition: PartitionState,
+  base: SnapshotEntry | null,
+  bytesSince: number,
+  { bytes, changed, ageMs }: SnapshotTriggers,
+): DueSnapshot['because'] | null {
+  if (bytes !== null && bytesSince >= bytes) return 'bytes';
+  const rows = sum(partsFrom(partition, newestAnchor(partition)), rowsOf);
+  if (changed !== null && base !== null && rows >= changed * base.rows) return 'changed';
+  if (changed !== null && rows >= SNAPSHOT_RATE_ROWS_MIN && rateShifted(partition)) return 'rate';
   const sinceUs = anchorsOf(partition).at(-1)?.stampUs ?? partition.parts[0]?.stampMinUs ?? null;
-  if (sinceUs !== null && partition.runningUs !== null && partition.runningUs - sinceUs >= triggers.ageUs) return 'age';
-  return rateShifted(partition, triggers) ? 'rate' : null;
+  const old = ageMs !== null && sinceUs !== null && partition.runningUs !== null && partition.runningUs - sinceUs >= ageMs * 1000;
+  return old ? 'age' : null;
 }
 
 interface Anchor {
@@ -92,7 +82,7 @@ interface Anchor {
 const anchorsOf = ({ snapshots, pointers }: PartitionState): Anchor[] => [...snapshots, ...pointers].sort((a, b) => a.offset - b.offset);
 
 /** Rows a second since the last anchor, against those between it and the one before. */
-function rateShifted(partition: PartitionState, { rateShift, rateRows }: SnapshotTriggers): boolean {
+function rateShifted(partition: PartitionState): boolean {
   const [before, last] = anchorsOf(partition).slice(-2);
   if (before === undefined || last === undefined) return false;
   const rows = sum(partsFrom(partition, last.offset), rowsOf);
@@ -102,7 +92,7 @@ function rateShifted(partition: PartitionState, { rateShift, rateRows }: Snapsho
   );
   const now = perSecond(rows, last.stampUs, partition.runningUs);
   const then = perSecond(rowsBefore, before.stampUs, last.stampUs);
-  return rows >= rateRows && now !== null && then !== null && Math.max(now / then, then / now) >= rateShift;
+  return now !== null && then !== null && Math.max(now / then, then / now) >= SNAPSHOT_RATE_SHIFT;
 }
 
 /** Null where nothing can be said. */

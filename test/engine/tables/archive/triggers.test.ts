@@ -18,7 +18,7 @@ afterAll(() => duck[Symbol.asyncDispose]());
 
 const T = 1_700_000_000_000;
 const us = (ms: number): number => (T + ms) * 1000;
-const NEVER: SnapshotTriggers = { bytes: Infinity, ageUs: Infinity, rateShift: Infinity, rateRows: 1 };
+const NEVER: SnapshotTriggers = { bytes: null, changed: null, ageMs: null };
 const ROWS = 2000;
 
 interface Growing extends PlainArchive {
@@ -51,11 +51,11 @@ async function growing(partitions: readonly string[] = ['t/0']): Promise<Growing
 
 test('nothing is due where nothing came, however long that is and whoever asks', async () => {
   const { rows, due, archive, keeper } = await growing();
-  expect(due({ ageUs: 0, bytes: 0 }, ['t/0'])).toEqual([]);
+  expect(due({ ageMs: 0, bytes: 0 }, ['t/0'])).toEqual([]);
   await rows('t/0', 0, 1000);
   expect(due({}, ['t/0'])).toEqual(['t/0 request copy']);
   await makeSnapshot(archive, duck, keeper, 't/0');
-  expect(due({ ageUs: 0, bytes: 0 }, ['t/0'])).toEqual([]);
+  expect(due({ ageMs: 0, bytes: 0 }, ['t/0'])).toEqual([]);
 });
 
 test('bytes are counted for each partition by itself, since its last snapshot', async () => {
@@ -74,31 +74,47 @@ test('bytes are counted for each partition by itself, since its last snapshot', 
 test('age is the time of the source since the last one', async () => {
   const { rows, due, archive, keeper } = await growing();
   await rows('t/0', 0, 5000);
-  expect(due({ ageUs: 6_000_000 })).toEqual([]);
-  expect(due({ ageUs: 4_000_000 })).toEqual(['t/0 age copy']);
+  expect(due({ ageMs: 6000 })).toEqual([]);
+  expect(due({ ageMs: 4000 })).toEqual(['t/0 age copy']);
   await makeSnapshot(archive, duck, keeper, 't/0');
   await rows('t/0', 0, 3000);
-  expect(due({ ageUs: 4_000_000 })).toEqual([]);
+  expect(due({ ageMs: 4000 })).toEqual([]);
   await rows('t/0', 0, 1000);
-  expect(due({ ageUs: 4_000_000 })).toEqual(['t/0 age copy']);
+  expect(due({ ageMs: 4000 })).toEqual(['t/0 age copy']);
 });
 
-test('a rate that rises or falls is a reason, as soon as enough rows have shown it', async () => {
-  for (const [overMs, expected] of [
-    [1000, ['rate']],
-    [9000, []],
-    [60_000, ['rate']],
-  ] as const) {
-    const { rows, due, archive, keeper } = await growing();
-    await rows('t/0', 0, 10_000);
-    await makeSnapshot(archive, duck, keeper, 't/0');
-    await rows('t/0', 0, 10_000);
-    await makeSnapshot(archive, duck, keeper, 't/0');
-    await rows('t/0', 0, overMs);
-    expect(dueSnapshots(archive.known(), { ...NEVER, rateShift: 4, rateRows: ROWS }).map(({ because }) => because)).toEqual(expected);
-    expect(due({ rateShift: 4, rateRows: ROWS + 1 })).toEqual([]);
-  }
+test('changes are a share of what the base holds', async () => {
+  const { rows, due, archive, keeper } = await growing();
+  await rows('t/0', 0, 1000);
+  expect(due({ changed: 0.1 })).toEqual([]);
+  await makeSnapshot(archive, duck, keeper, 't/0');
+  await rows('t/0', 0, 1000);
+  expect(due({ changed: 1.001 })).toEqual([]);
+  expect(due({ changed: 1 })).toMatchObject([expect.stringContaining('t/0 changed')]);
 });
+
+test.each([
+  { overMs: 500, rows: 100_000, because: ['rate'] },
+  { overMs: 5000, rows: 100_000, because: [] },
+  { overMs: 40_000, rows: 100_000, because: ['rate'] },
+  { overMs: 500, rows: 98_000, because: [] },
+])(
+  'a rate that rises or falls is a reason, as soon as enough rows have shown it: $rows in $overMs ms each',
+  async ({ overMs, rows, because }) => {
+    const world = await growing();
+    const { archive } = world;
+    for (let anchor = 0; anchor < 2; anchor++) {
+      await world.rows('t/0', 0, 4000);
+      await pointSnapshot(archive, world.keeper, 't/0');
+    }
+    await world.rows('t/0', 0, overMs);
+    // So many more such rows: what they are does not matter here.
+    const partition = archive.known().partitions.get('t/0')!;
+    const parts = partition.parts.map((part, i) => (i === 2 ? { ...part, rows } : { ...part, rows: 50_000 }));
+    const state = { ...archive.known(), partitions: new Map([['t/0', { ...partition, parts }]]) };
+    expect(dueSnapshots(state, { ...NEVER, changed: 1 }).map((due) => due.because)).toEqual(because);
+  },
+);
 
 test('a table that only grows is pointed at, until four times its base have come; one that changes is copied', async () => {
   const grows = await growing();
@@ -131,7 +147,7 @@ test('a pointer costs a record and changes no past state; the next snapshot coun
   expect(await pointSnapshot(archive, keeper, 't/0')).toMatchObject({ offset: 2 * ROWS, base: ROWS, stampUs: us(2000) });
   expect([...store.objects.keys()].filter((name) => !name.startsWith('log/'))).toEqual(objects);
   expect(await pointSnapshot(archive, keeper, 't/0')).toBeNull();
-  expect(due({ bytes: 0, ageUs: 0 }, ['t/0'])).toEqual([]);
+  expect(due({ bytes: 0, ageMs: 0 }, ['t/0'])).toEqual([]);
   expect(await buildPastState(archive, duck, { kind: 'time', us: us(1500) })).toEqual(before);
   // A copy of the same offset may still be made.
   expect(await makeSnapshot(archive, duck, keeper, 't/0')).toMatchObject({ offset: 2 * ROWS, rows: 2 * ROWS });

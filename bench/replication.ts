@@ -43,6 +43,12 @@ const round = (n: number): number => Math.round(n * 1000) / 1000;
 const peakMib = (pid: number): number =>
   Math.round(Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? NaN) / 1024);
 
+/** Of all of a process's threads, in the kernel and out of it. Proc ticks are hundredths of a second. */
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
 async function addStore(home: Home, folder: string, name: StoreName): Promise<void> {
   const root = path.join(folder, 'stores', name);
   mkdirSync(root, { recursive: true });
@@ -62,7 +68,7 @@ interface Sides extends AsyncDisposable {
   readonly folder: string;
   readonly token: string;
   readonly port: number;
-  readonly receiverPeakMib: () => number;
+  readonly receiver: number;
 }
 
 /** A receiver that has nothing yet, as another administration has one. */
@@ -93,7 +99,7 @@ async function openSides(work: string): Promise<Sides> {
   });
   return {
     ...{ home, threads, folder, token, port },
-    receiverPeakMib: () => peakMib(child.pid ?? 0),
+    receiver: child.pid ?? 0,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
@@ -173,6 +179,12 @@ async function speed(sides: Sides, image: string, rounds: number) {
   const copies: number[] = [];
   const sessions: SessionRun[] = [];
   const packed: number[] = [];
+  const cpu = { copy: 0, sender: 0, receiver: 0 };
+  const spent = async (of: readonly (keyof typeof cpu)[], pids: readonly number[], work: () => Promise<unknown>): Promise<void> => {
+    const before = pids.map(cpuSeconds);
+    await work();
+    for (const [i, name] of of.entries()) cpu[name] += (cpuSeconds(pids[i] ?? 0) - (before[i] ?? 0)) / rounds;
+  };
   for (let i = 0; i < rounds; i++) {
     // A repository of its own each time: nothing is there, and nothing is left of the other's.
     const name = `rows-${i}`;
@@ -180,7 +192,11 @@ async function speed(sides: Sides, image: string, rounds: number) {
     const snapshot = await captureDirectly(sides, name, SOURCE, sides.threads);
     const copied = async (): Promise<number> => copies.push(await copy(sides, name, snapshot));
     const replicated = async (): Promise<number> => sessions.push(await replicate(sides, name, snapshot));
-    for (const one of i % 2 === 0 ? [copied, replicated] : [replicated, copied]) await one();
+    const turns = [
+      () => spent(['copy'], [process.pid], copied),
+      () => spent(['sender', 'receiver'], [process.pid, sides.receiver], replicated),
+    ];
+    for (const turn of i % 2 === 0 ? turns : turns.reverse()) await turn();
     packed.push(await packedBytes(sides.home, name, null, snapshot));
     process.stderr.write(`copy ${copies.at(-1)} s, session ${sessions.at(-1)?.seconds} s\n`);
   }
@@ -189,6 +205,7 @@ async function speed(sides: Sides, image: string, rounds: number) {
     sessionSeconds: median(sessions.map(({ seconds }) => seconds)),
     speedShare: round(median(copies.map((seconds, i) => seconds / (sessions[i]?.seconds ?? NaN)))),
     wireOfPacked: round(median(sessions.map(({ wireBytes }, i) => wireBytes / (packed[i] ?? NaN)))),
+    cpuSeconds: { copy: round(cpu.copy), sender: round(cpu.sender), receiver: round(cpu.receiver) },
   };
 }
 
@@ -230,7 +247,7 @@ async function overLine(sides: Sides) {
 export async function runReplicationBench(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
     args: [...args],
-    options: { folder: { type: 'string', default: '/tmp/hf-bench' }, rounds: { type: 'string', default: '3' } },
+    options: { folder: { type: 'string', default: '/tmp/hf-bench' }, rounds: { type: 'string', default: '3' }, only: { type: 'string' } },
   });
   mkdirSync(values.folder, { recursive: true });
   const image = rowsImage(values.folder);
@@ -238,6 +255,10 @@ export async function runReplicationBench(args: readonly string[]): Promise<void
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work);
   await using sides = await openSides(work);
+  if (values.only === 'full') {
+    process.stdout.write(`${JSON.stringify(await speed(sides, image, Number(values.rounds)), null, 2)}\n`);
+    return;
+  }
   const results = {
     machine: { cpu: os.cpus()[0]?.model.trim(), cores: os.cpus().length, node: process.version },
     rounds: Number(values.rounds),
@@ -245,7 +266,7 @@ export async function runReplicationBench(args: readonly string[]): Promise<void
     ...(await increments(sides, image)),
     line: await overLine(sides),
     /** The sender's has the captures and copies of the bench in it. */
-    peakMib: { sender: peakMib(process.pid), receiver: sides.receiverPeakMib() },
+    peakMib: { sender: peakMib(process.pid), receiver: peakMib(sides.receiver) },
   };
   writeFileSync(path.join(import.meta.dirname, 'results', 'replication.json'), `${JSON.stringify(results, null, 2)}\n`);
   process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);

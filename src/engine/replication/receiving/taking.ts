@@ -4,7 +4,6 @@
  * The same name may come in several exchanges at once. Only one of them is checked at a time, for each that is would lie in a
  * pack; the others wait for what comes of it, and are dropped if it was true.
  */
-import { freeBuffer } from '../../../ground/threads/free-buffer.ts';
 import { slotFingerprint } from '../../../ground/threads/tasks.ts';
 import type { DataFrame } from '../frames.ts';
 import type { Committed, Kept, Name, Refused } from '../messages.ts';
@@ -101,12 +100,12 @@ async function checked(
 
 function fillSlot(slot: Buffer, chosen: readonly Choice[]): CarriedBody[] {
   let offset = 0;
-  return chosen.map(({ frame: { name, codec, body }, subtree }, place) => {
+  return chosen.map(({ frame: { name, codec, body, free }, subtree }, place) => {
     const own = { place, offset, length: body.length, codec, name: Buffer.from(name, 'hex'), subtree };
     slot.set(body, offset);
-    freeBuffer(body);
     slotFingerprint(slot, place).set(own.name);
     offset += body.length;
+    free?.();
     return own;
   });
 }

@@ -12,6 +12,7 @@
  * However it ends, nothing of it is running when the call returns.
  */
 import { HoldfastError } from '../../../domain/errors.ts';
+import { freeBuffer } from '../../../ground/threads/free-buffer.ts';
 import type { DataFrame, SessionMessageFrame } from '../frames.ts';
 import { beginSubtree, dataDue, type Sender } from '../sender.ts';
 import type { ReadValue } from './content.ts';
@@ -100,7 +101,11 @@ function say(shipping: Shipping, kind: 'short' | 'data', frames: readonly Sessio
     const said = await sayExchange(shipping, first, frames, signal);
     if (kind === 'data' && said.repeats === 0) window.answered(flight, said.bytes);
     await hearAnswers(shipping, said.pairs);
-    for (const frame of frames) held.delete(keyOf(frame));
+    for (const frame of frames) {
+      held.delete(keyOf(frame));
+      // Read anew if it is to be said again.
+      if (frame.kind === 'DATA') freeBuffer(frame.body);
+    }
     shipping[count]--;
     parts.onProgress?.({ ...tally });
   });

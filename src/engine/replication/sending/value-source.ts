@@ -83,19 +83,17 @@ export function createValueSource({ reader, extentBytes, threads, onLost }: Valu
   };
 }
 
-/** Bodies out of a slot, into one buffer: the slot is used again while they are on their way. */
+/** Bodies out of a slot, each into a buffer of its own: the slot is used again while they are on their way, and each is freed when it was heard. */
 function copied(
   { slot, start, values }: FetchedRange,
   bodies: readonly { readonly blob: number; readonly codec: number; readonly length: number }[],
 ): ReadValue[] {
-  const all = Buffer.allocUnsafeSlow(bodies.reduce((sum, { length }) => sum + length, 0));
   const from = Buffer.from(slot);
-  let end = 0;
   return bodies.flatMap(({ blob, codec, length }) => {
     const value = values[blob];
     if (value === undefined) return [];
     const at = unsealedAt(start, value.location);
-    const body = all.subarray(end, (end += length));
+    const body = Buffer.allocUnsafeSlow(length);
     body.set(from.subarray(at, at + length));
     return [{ name: value.fingerprint.toString('hex'), extent: value.extents[0] ?? 0, codec: codec === 0 ? 0 : 1, body }];
   });

@@ -8,6 +8,7 @@
 import type { IncomingMessage } from 'node:http';
 import { HoldfastError } from '../../../domain/errors.ts';
 import type { RequestFrame } from '../frames.ts';
+import { freeBuffer } from '../../../ground/threads/free-buffer.ts';
 import { FrameDecoder } from '../wire/frame-decoder.ts';
 import { REQUEST_READERS } from '../wire/requests.ts';
 import { exchangeBytesMax, type TransportLimits } from './limits.ts';
@@ -106,6 +107,7 @@ export class Body implements AsyncIterable<RequestFrame> {
     this.#heeding(() => {
       for (const frame of this.#decoder.push(piece)) this.#frames.push(frame);
     });
+    freeBuffer(piece);
   }
 
   /** Frames before one that is none are heard; nothing after it is. */

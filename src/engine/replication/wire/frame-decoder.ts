@@ -1,9 +1,10 @@
 /**
  * Frames out of bytes that come in pieces, cut anywhere.
  *
- * A frame that lies in one piece is read where it lies, and a body is a view of it; one that is cut is put together in a buffer
- * of its length, which is known, and was held against the bound of its kind, from its first 8 bytes. So at most one frame is
- * kept, and a byte is copied once at the most. What is not a frame is FRAME_INVALID, and nothing after it is heard.
+ * A frame that lies in one piece is read where it lies; one that is cut, or that keeps a view of its content, is put together in a
+ * buffer of its length, which is known, and was held against the bound of its kind, from its first 8 bytes. So at most one frame is
+ * kept, a byte is copied once at the most, and no frame refers to a piece: whoever brought that may use it again or free it. What is
+ * not a frame is FRAME_INVALID, and nothing after it is heard.
  */
 import { HEAD_BYTES } from './bounds.ts';
 import { ContentReader, invalid } from './content-reader.ts';
@@ -13,6 +14,8 @@ export interface FrameReader<Frame> {
   readonly bytesMax: number;
   /** The bits that may be set. */
   readonly flags: number;
+  /** What it reads may be a view of the content, which is then in a buffer of its own. */
+  readonly keepsContent?: boolean;
   read(content: ContentReader, flags: number): Frame;
 }
 
@@ -37,10 +40,7 @@ export class FrameDecoder<Frame> {
     this.#readers = readers;
   }
 
-  /**
-   * The frames that end in this piece, one after the other; what a caller does not ask for is not heard. Bodies may be views of the
-   * piece, so it must not be written to any more.
-   */
+  /** The frames that end in this piece, one after the other; what a caller does not ask for is not heard. */
   *push(piece: Buffer): Generator<Frame, void> {
     if (this.#broken) throw invalid('nothing is heard after what was no frame');
     // Stays so if anything is thrown below, or the caller stops.
@@ -52,7 +52,7 @@ export class FrameDecoder<Frame> {
         if (this.#head === null) break;
       }
       const { reader, flags, length } = this.#head;
-      const whole = this.#contentFilled === 0 && piece.length - at >= length;
+      const whole = this.#contentFilled === 0 && piece.length - at >= length && reader.keepsContent !== true;
       const end = Math.min(piece.length, at + length - this.#contentFilled);
       if (!whole) this.#keep(piece.subarray(at, end), length);
       const content = whole ? piece.subarray(at, end) : this.#content;

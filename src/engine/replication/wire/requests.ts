@@ -77,6 +77,7 @@ const READERS = {
   REFERENCES: { flags: FIRST_BIT, read: readReferences },
   DATA: {
     flags: FIRST_BIT,
+    keepsContent: true,
     read: (content, flags) => ({
       kind: 'DATA',
       asked: flags === FIRST_BIT,
@@ -84,6 +85,7 @@ const READERS = {
       name: content.name(),
       codec: readCodec(content),
       body: content.rest(),
+      free: () => content.free(),
     }),
   },
   PUSH_INQUIRY: {

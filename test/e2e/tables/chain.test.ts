@@ -1,0 +1,257 @@
+/**
+ * The real chain: PostgreSQL, Debezium, Kafka, the archive, and past states that are held against the database itself, row by row.
+ *
+ * Four clients change three tables while the connector takes its first snapshot and streams; it is killed (and sends events again), stopped
+ * and started, a column is added. Oracles are snapshots that the database exports at known places of its log while all that goes on. Each of them is asked
+ * of the archive by time, by the transaction before and behind it, and by place; from bases and from the first offset.
+ *
+ * HOLDFAST_SEED=n repeats what the clients ask for. What the database makes of it differs from run to run.
+ */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { Duck } from '../../../src/engine/tables/archive/duck.ts';
+import { cellColumn } from '../../../src/engine/tables/archive/rows.ts';
+import type { Target } from '../../../src/engine/tables/past-state/plan.ts';
+import { buildPastState } from '../../../src/engine/tables/past-state/past-state.ts';
+import type { TransactionTarget } from '../../../src/engine/tables/past-state/targets.ts';
+import { windowOf } from '../../../src/engine/tables/past-state/window.ts';
+import { startDebezium, type RunningDebezium } from '../../../src/faces/stack/debezium.ts';
+import { startKafka, type RunningKafka } from '../../../src/faces/stack/kafka.ts';
+import { startPostgres, type RunningPostgres } from '../../../src/faces/stack/postgres.ts';
+import { seededRandom } from '../../../src/ground/stores/faulty.ts';
+import { createKafka } from '../../../src/ground/kafka/kafka-cluster.ts';
+import { describeWith, finder } from '../../faces/stack/describe-with.ts';
+import { feed, makeBases, openArchives, partitionIds, sayThrough, type Fed } from './archives.ts';
+import { askOracle, type Oracle } from './oracle.ts';
+import { createShop, PARTITIONS, PREFIX, PULSE, TABLES, topicOf, type Row, type TableName } from './shop.ts';
+import { readTopics, type TopicReader } from './topics.ts';
+import { endsOf, transactionsIn } from './transactions.ts';
+import { createTurn, startWriters } from './writers.ts';
+
+const SEED = Number(process.env['HOLDFAST_SEED'] ?? Math.floor(Math.random() * 1e6));
+const WRITERS = 4;
+const ORACLES = Number(process.env['HOLDFAST_ORACLES'] ?? 8);
+const BETWEEN_ORACLES_MS = 1500;
+const CHAIN_MS_MAX = 240_000;
+
+const describeChain = await describeWith('kafka', 'postgres', 'debezium');
+describeChain('PostgreSQL, Debezium, Kafka and an archive', () => {
+  let folder: string;
+  let duck: Duck;
+  let kafka: RunningKafka;
+  let postgres: RunningPostgres;
+  let connector: RunningDebezium;
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'holdfast-chain-'));
+    [duck, kafka, postgres] = await Promise.all([
+      Duck.open({ memoryBytes: 512e6, threads: 1 }),
+      startKafka({ dir: path.join(folder, 'kafka') }, finder),
+      startPostgres({}, finder),
+    ]);
+  }, 120_000);
+  afterAll(async () => {
+    await Promise.all([connector?.stop(), duck?.[Symbol.asyncDispose]()]);
+    await Promise.all([kafka?.stop(), postgres?.stop()]);
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const connect = (): Promise<RunningDebezium> =>
+    startDebezium(
+      {
+        ...{ dir: path.join(folder, 'debezium'), brokers: kafka.brokers, postgres, prefix: PREFIX, withSchemas: SEED % 2 === 0 },
+        ...{ tables: [...TABLES, PULSE].map((table) => `public.${table}`), positionEveryMs: 2000 },
+        settings: { 'heartbeat.action.query': `UPDATE ${PULSE} SET at = now()` },
+      },
+      finder,
+    );
+
+  test(
+    `every past state is what the database was (seed ${SEED})`,
+    async () => {
+      process.stderr.write(`chain: HOLDFAST_SEED=${SEED}\n`);
+      await createTopics(kafka.brokers);
+      const client = new pg.Client(postgres);
+      await client.connect();
+      await createShop(client);
+      const turn = createTurn();
+      const writers = await startWriters(postgres, WRITERS, (writer) => seededRandom(SEED * 100 + writer), turn);
+      connector = await connect();
+      await using topics = await readTopics(kafka.brokers, [...TABLES, PULSE].map(topicOf).concat(`${PREFIX}.transaction`));
+      const archives = await openArchives();
+      const feedAll = async (): Promise<void> => {
+        for (const fed of archives) await feed(fed, duck, topics);
+      };
+
+      const oracles: Oracle[] = [];
+      for (let number = 0; number < ORACLES; number++) {
+        await sleep(BETWEEN_ORACLES_MS);
+        await feedAll();
+        if (number === 2) for (const fed of archives) await makeBases(fed, duck);
+        if (number === 3) await connector.kill();
+        oracles.push(await askOracle(postgres, turn));
+        if (number === 3) connector = await connect();
+        if (number === 4) await writers.addColumn();
+        if (number === 5) {
+          await connector.stop();
+          connector = await connect();
+          for (const fed of archives) await makeBases(fed, duck);
+        }
+      }
+      await writers.stop();
+      const throughUs = await untilAllIsRead(client, topics);
+      await client.end();
+      await feedAll();
+      for (const fed of archives) {
+        await feed(fed, duck, topics);
+        await sayThrough(fed, throughUs);
+      }
+      const figures = await examine(archives, duck, topics, oracles, writers.committed);
+      process.stderr.write(`chain: ${writers.committed.length} transactions, ${writers.refused()} refused; ${JSON.stringify(figures)}\n`);
+      expect(figures.sentAgain).toBeGreaterThan(0);
+      expect(figures.states).toBeGreaterThan(ORACLES * TABLES.length);
+    },
+    CHAIN_MS_MAX,
+  );
+});
+
+async function createTopics(brokers: readonly string[]): Promise<void> {
+  const admin = (await createKafka({ brokers: [...brokers], tls: null, sasl: null }, { clientId: 'chain', variables: {} })).admin();
+  await admin.connect();
+  const single = [topicOf(PULSE), `${PREFIX}.transaction`].map((topic) => ({ topic, numPartitions: 1 }));
+  await admin.createTopics({
+    topics: [...TABLES.map((table) => ({ topic: topicOf(table), numPartitions: PARTITIONS[table] })), ...single],
+  });
+  await admin.disconnect();
+}
+
+/** Waits for what is written now to come out at the other end. Returns a stamp that the source was past then. */
+async function untilAllIsRead(client: pg.Client, topics: TopicReader): Promise<number> {
+  const { rows } = await client.query<{ us: string }>('SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint::text AS us');
+  const nowUs = Number(rows[0]?.us);
+  for (let waits = 0; waits < 1200; waits++) {
+    const last = topics.records(topicOf(PULSE), 0).at(-1)?.value;
+    const shown = /"ts_us":([0-9]+)/.exec(Buffer.from(last ?? '').toString())?.[1];
+    if (shown !== undefined && Number(shown) > nowUs) {
+      // Between topics nothing says in which order they arrive.
+      await sleep(1000);
+      return nowUs;
+    }
+    await sleep(100);
+  }
+  throw new Error('the chain did not catch up within two minutes');
+}
+
+interface Figures {
+  states: number;
+  rows: number;
+  sentAgain: number;
+  /** Oracles that no time names, for two commits stand in the log the other way round than their stamps. */
+  timeless: number;
+  unresolved: number;
+}
+
+async function examine(
+  archives: readonly Fed[],
+  duck: Duck,
+  topics: TopicReader,
+  oracles: readonly Oracle[],
+  committed: readonly bigint[],
+): Promise<Figures> {
+  const ends = endsOf(topics.records(`${PREFIX}.transaction`, 0));
+  const figures: Figures = { states: 0, rows: 0, sentAgain: 0, timeless: 0, unresolved: 0 };
+  for (const oracle of oracles)
+    for (const id of committed) {
+      const end = ends.get(id);
+      // A transaction that changed nothing is not told of.
+      if (end !== undefined) expect({ id, below: end <= oracle.lsn }).toEqual({ id, below: oracle.sees(id) });
+    }
+  for (const fed of archives) {
+    const partitions = partitionIds(fed.table).map((_, partition) => topics.records(topicOf(fed.table), partition));
+    const transactions = transactionsIn(partitions);
+    const { earliestUs, latestUs } = windowOf(fed.archive.known());
+    expect(earliestUs).not.toBeNull();
+    expect(latestUs).not.toBeNull();
+    for (const [number, oracle] of oracles.entries()) {
+      const targets = targetsOf(oracle, transactions, ends, earliestUs ?? 0);
+      if (!targets.some(([, target]) => target.kind === 'time')) figures.timeless++;
+      for (const [name, target] of targets)
+        for (const withoutBases of [false, true]) {
+          const built = await buildPastState(fed.archive, duck, target, { withoutBases });
+          const told = { table: fed.table, oracle: number, name, withoutBases };
+          if (built.kind !== 'built') throw new Error(`${JSON.stringify(told)}: ${JSON.stringify(built)}`);
+          expect({ ...told, ...differences(await rowsOf(duck, built.columns), oracle.tables[fed.table]) }).toEqual({
+            ...{ ...told, missing: [], surplus: [], different: [] },
+          });
+          expect({ ...told, unresolved: built.proof.unresolved, quarantined: built.proof.quarantined }).toEqual({
+            ...{ ...told, unresolved: 0, quarantined: {} },
+          });
+          figures.states++;
+          figures.rows += oracle.tables[fed.table].size;
+          if (number === oracles.length - 1 && name === targets[0]?.[0] && !withoutBases) figures.sentAgain += built.proof.late;
+        }
+    }
+  }
+  return figures;
+}
+
+type Asked = readonly (readonly [string, Target | TransactionTarget])[];
+
+/** All that names an oracle's moment for a table. */
+function targetsOf(
+  { sees }: Oracle,
+  transactions: ReturnType<typeof transactionsIn>,
+  ends: ReadonlyMap<bigint, bigint>,
+  earliestUs: number,
+): Asked {
+  const inOrder = [...transactions].sort(([a], [b]) => Number((ends.get(a) ?? 0n) - (ends.get(b) ?? 0n)));
+  const seen = inOrder.filter(([id]) => sees(id));
+  const unseen = inOrder.filter(([id]) => !sees(id));
+  const asked: [string, Target | TransactionTarget][] = [];
+  const lastUs = Math.max(earliestUs, ...seen.map(([, { stampUs }]) => stampUs));
+  const nextUs = Math.min(...unseen.map(([, { stampUs }]) => stampUs));
+  if (lastUs < nextUs) asked.push(['at its last commit', { kind: 'time', us: lastUs }]);
+  if (lastUs < nextUs - 1 && unseen.length > 0) asked.push(['before the next commit', { kind: 'time', us: nextUs - 1 }]);
+  const [last, next] = [seen.at(-1), unseen[0]];
+  if (last !== undefined && last[1].hasRows && last[1].stampUs > earliestUs)
+    asked.push(['after its last transaction', { kind: 'transaction', id: String(last[0]), edge: 'after' }]);
+  if (next !== undefined && next[1].stampUs > earliestUs) {
+    if (next[1].hasRows) asked.push(['before the next transaction', { kind: 'transaction', id: String(next[0]), edge: 'before' }]);
+    asked.push(['at the place of the next transaction', { kind: 'position', position: next[1].first }]);
+  }
+  return asked;
+}
+
+async function rowsOf(
+  duck: Duck,
+  columns: readonly { readonly number: number; readonly name: string }[],
+): Promise<ReadonlyMap<string, Row>> {
+  const rows = await duck.rows(`SELECT ${['_key', ...columns.map(({ number }) => cellColumn(number))].join(', ')} FROM past`);
+  return new Map(
+    rows.map(([key, ...texts]) => {
+      // A null, and a column that was added later and never set, are the same in the database.
+      const cells = texts.flatMap((text, i) => (text === null || text === 'null' ? [] : [[columns[i]?.name ?? '', String(text)] as const]));
+      return [String(key), Object.fromEntries(cells)];
+    }),
+  );
+}
+
+const SHOWN = 3;
+const short = (row: Row | undefined) => Object.fromEntries(Object.entries(row ?? {}).map(([name, text]) => [name, text.slice(0, 60)]));
+
+/** The first few keys of each kind of difference. */
+function differences(is: ReadonlyMap<string, Row>, was: ReadonlyMap<string, Row>) {
+  const same = (a: Row, b: Row | undefined): boolean =>
+    b !== undefined && Object.keys(a).length === Object.keys(b).length && Object.entries(a).every(([name, text]) => b[name] === text);
+  return {
+    missing: [...was.keys()].filter((key) => !is.has(key)).slice(0, SHOWN),
+    surplus: [...is.keys()].filter((key) => !was.has(key)).slice(0, SHOWN),
+    different: [...was]
+      .filter(([key, row]) => is.has(key) && !same(row, is.get(key)))
+      .slice(0, SHOWN)
+      .map(([key, row]) => ({ key, was: short(row), is: short(is.get(key)) })),
+  };
+}

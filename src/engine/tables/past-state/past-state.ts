@@ -59,7 +59,7 @@ export async function buildPastState(
   archive: TableArchive,
   duck: Duck,
   target: Target | TransactionTarget,
-  options: Pick<PlanOptions, 'withoutBases'> = {},
+  options: Pick<PlanOptions, 'withoutBases' | 'oldestBases'> = {},
 ): Promise<PastOutcome> {
   for (let round = 1; ; round++) {
     const state = archive.known();
@@ -77,7 +77,7 @@ async function buildFrom(
   archive: TableArchive,
   duck: Duck,
   asked: Target | TransactionTarget,
-  options: Pick<PlanOptions, 'withoutBases'>,
+  options: Pick<PlanOptions, 'withoutBases' | 'oldestBases'>,
 ): Promise<PastOutcome> {
   const target = asked.kind === 'transaction' ? await targetOf(state, archive, duck, asked) : asked;
   if (isOutcome(target)) return target;

@@ -36,6 +36,8 @@ export interface PlanOptions {
   readonly below?: Position;
   /** Fold from the first offset, whatever bases there are. */
   readonly withoutBases?: boolean;
+  /** From the first offset where that is still there, else from the oldest base that serves: as far from the usual choice as can be, to check it. */
+  readonly oldestBases?: boolean;
 }
 
 /** Null when no choice of bases serves: what came before the oldest one was dropped. */
@@ -43,7 +45,7 @@ export function planPastState(state: TableState, target: Target, options: PlanOp
   const bounds = boundsOf(state, target, options.below ?? null);
   const partitions: PartitionPlan[] = [];
   for (const partition of state.partitions.values()) {
-    const chosen = choose(state, partition, bounds, options.withoutBases === true);
+    const chosen = choose(state, partition, bounds, candidatesOf(partition, options));
     if (chosen === null) return null;
     partitions.push(chosen);
   }
@@ -89,9 +91,15 @@ function lower(at: { value: Position | null }, position: Position): void {
   if (at.value === null || position < at.value) at.value = position;
 }
 
-function choose(state: TableState, partition: PartitionState, bounds: Bounds, withoutBases: boolean): PartitionPlan | null {
+function candidatesOf({ snapshots, parts }: PartitionState, { withoutBases, oldestBases }: PlanOptions): readonly SnapshotEntry[] {
+  if (withoutBases === true) return [];
+  if (oldestBases === true) return (parts[0]?.from ?? 0) === 0 ? [] : snapshots;
+  return snapshots.toReversed();
+}
+
+/** The first of the candidates that serves, else the first offset. */
+function choose(state: TableState, partition: PartitionState, bounds: Bounds, candidates: readonly SnapshotEntry[]): PartitionPlan | null {
   const { id, number } = partition;
-  const candidates = withoutBases ? [] : partition.snapshots.toReversed();
   for (const base of candidates) {
     if (bounds.below !== null && parsePosition(base.high) >= bounds.below) continue;
     if (bounds.stampUs !== null && base.stampUs !== null && base.stampUs > bounds.stampUs) continue;

@@ -38,7 +38,10 @@ export const checkpointPartName = (n: number, attempt: number, index: number): s
   `checkpoint-part/${pad(n)}/${hex(attempt, 8)}-${hex(index, 4)}`;
 export const mirrorName = (n: number): string => `mirror/${(CEILING - BigInt(n)).toString().padStart(20, '0')}`;
 
-/** The n of a checkpoint or mirror name. */
+/** Of the catalog alone: how far its events are relayed. */
+export const relayName = (k: number): string => `relay/${(CEILING - BigInt(k)).toString().padStart(20, '0')}`;
+
+/** The n of a checkpoint, mirror or relay name. */
 export const inverseNumber = (name: string): number => Number(CEILING - BigInt(name.slice(name.lastIndexOf('/') + 1)));
 
 const CLAIM_OBJECT = /^a\/([0-9]{20})\/([0-9a-f]{8})-([0-9a-f]{8})-([pc])([0-9a-f]{4})$/;

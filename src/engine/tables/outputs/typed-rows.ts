@@ -43,6 +43,9 @@ export type ColumnReport = ReturnType<typeof columnReport>;
 /** PostgreSQL's type of a column. JSON has no equality there, so it is no key. */
 export const postgresColumnType = ({ type, key }: OutputColumn): string => (key && type.kind === 'json' ? 'text' : postgresType(type));
 
+/** SQL of a value of the type that a file of typed columns has. */
+export const typedValue = ({ value, fileType }: OutputColumn): string => (fileType === null ? value : `CAST(${value} AS ${fileType})`);
+
 /** SQL that orders rows by their key. */
 export const keyOrder = ({ columns }: TypedRows): string =>
   [...columns.filter(({ key }) => key).map(({ value }) => value), '_key'].join(', ');

@@ -31,6 +31,10 @@ export async function prepareOutput(output: SettledOutput, { owner, variables }:
   }
 }
 
+/** Whether a try before has filled it. A topic is filled again: that changes nothing. TARGET_EXISTS, and as the target. */
+export const isLanded = async (output: SettledOutput, owner: OutputOwner): Promise<boolean> =>
+  output.kind !== 'topic' && (await prepareOutput(output, owner)) === 'landed';
+
 /** Puts the rows there. A file and a table appear as a whole at the end. */
 export async function writeOutput(
   duck: Duck,

@@ -363,6 +363,12 @@ export const ERROR_KINDS = {
     exitCode: 6,
     hint: 'check the credentials and the rights to read the topics',
   },
+  TOPIC_REPLACED: {
+    summary: 'the topic is another one than was archived: it ends before where the archive stands',
+    retryable: false,
+    exitCode: 5,
+    hint: 'it was made anew, or its brokers have lost what they had confirmed; archive what is there now as a table of another name',
+  },
   TOPIC_NOT_FOUND: {
     summary: 'no topic is there that the table names',
     retryable: true,

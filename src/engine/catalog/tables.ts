@@ -7,39 +7,15 @@ import { HoldfastError } from '../../domain/errors.ts';
 import { storeSchema } from '../../domain/id-schemas.ts';
 import { NAME_PATTERN } from '../../domain/ids.ts';
 import { TABLE_TOPICS_MAX } from '../../domain/limits.ts';
+import { kafkaCluster, topicName } from '../../ground/kafka/kafka-cluster.ts';
 import { tableForm } from '../tables/archive/entries.ts';
 
-const path = z.string().min(1).max(4096);
-/** env:NAME, file:/path or command:..., as for passphrases. */
-const reference = z
-  .string()
-  .max(2000)
-  .regex(/^(env|file|command):/);
-const topicName = z.string().regex(/^[A-Za-z0-9._-]{1,249}$/);
 const topicPattern = z.string().regex(/^[A-Za-z0-9._*-]{1,249}$/);
 
 export const tableName = z.string().regex(NAME_PATTERN);
 
 export const kafkaSource = z.strictObject({
-  /** HOST:PORT of some of the brokers; the others are found through them. */
-  brokers: z
-    .array(
-      z
-        .string()
-        .max(300)
-        .regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$/),
-    )
-    .min(1)
-    .max(16),
-  /** Null: unencrypted. `ca`: PEM of the authority of the brokers; null: one that the system trusts. */
-  tls: z.strictObject({ ca: path.nullable(), client: z.strictObject({ cert: path, key: path }).nullable() }).nullable(),
-  sasl: z
-    .strictObject({
-      mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
-      username: z.string().min(1).max(300),
-      password: reference,
-    })
-    .nullable(),
+  ...kafkaCluster.shape,
   /** Names; `*` stands for any characters. Together they may match TABLE_TOPICS_MAX topics. */
   topics: z.array(topicPattern).min(1).max(TABLE_TOPICS_MAX),
   /** Debezium's transaction topic: how far the source is known to be. */

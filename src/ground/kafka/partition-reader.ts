@@ -25,6 +25,8 @@ export type Fetched = { readonly topic: string; readonly partition: number; read
       readonly start: number;
       /** Where what may be read ends: transactions that are open hold it back. */
       readonly end: number;
+      /** Where the log ends. */
+      readonly high: number;
       readonly bytes: number;
     } & FetchedRecords)
   /** The log begins above the offset, or ends below it. */
@@ -267,6 +269,7 @@ interface RawPartition {
   readonly topic: string;
   readonly partition: number;
   readonly errorCode: number;
+  readonly high: number;
   readonly stableEnd: number;
   readonly start: number;
   readonly aborted: readonly AbortedTransaction[];
@@ -293,7 +296,8 @@ function decodeFetch(payload: Buffer): FetchAnswer {
     for (let count = i32(); count > 0; count--) {
       const partition = i32();
       const error = payload.readInt16BE(at);
-      at += 2 + 8;
+      at += 2;
+      const high = Number(i64());
       const stableEnd = Number(i64());
       const start = Number(i64());
       const aborted: AbortedTransaction[] = [];
@@ -306,6 +310,7 @@ function decodeFetch(payload: Buffer): FetchAnswer {
         topic,
         partition,
         errorCode: error,
+        high,
         stableEnd,
         start,
         aborted: aborted.sort((a, b) => a.firstOffset - b.firstOffset),
@@ -324,5 +329,5 @@ function judged(one: RawPartition, wants: readonly Want[], errorOf: (code: numbe
   if (errorCode === OFFSET_OUT_OF_RANGE) return [{ topic, partition, offset, kind: 'out of range' }];
   if (errorCode !== 0) throw errorOf(errorCode);
   const read = decodeBatches(one.records, offset, one.aborted);
-  return [{ topic, partition, offset, kind: 'read', start, end: one.stableEnd, bytes: one.records.length, ...read }];
+  return [{ topic, partition, offset, kind: 'read', start, end: one.stableEnd, high: one.high, bytes: one.records.length, ...read }];
 }

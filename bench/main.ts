@@ -2,6 +2,7 @@
 import { runHydrationBench } from './hydration.ts';
 import { runReplicationBench } from './replication.ts';
 import { runServedBench } from './served.ts';
+import { runTablesBench } from './tables.ts';
 import { runVolumesNbdBench } from './volumes-nbd.ts';
 import { runVolumesBench } from './volumes.ts';
 
@@ -9,6 +10,7 @@ const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void
   hydration: runHydrationBench,
   replication: runReplicationBench,
   served: runServedBench,
+  tables: runTablesBench,
   volumes: runVolumesBench,
   'volumes-nbd': runVolumesNbdBench,
 };
@@ -20,6 +22,7 @@ if (bench === undefined) {
        npm run bench -- hydration [--folder DIR] [--rounds N]
        npm run bench -- served [--folder DIR]
        npm run bench -- replication [--folder DIR] [--rounds N]
+       npm run bench -- tables [--folder DIR] [--rounds N] [--only STEP,...]
        npm run bench -- volumes-nbd [--folder DIR] [--rounds N] [--seconds S]
 `);
   process.exitCode = 2;

@@ -20,6 +20,7 @@ import { createMetricsRegistry } from '../src/ground/metrics/registry.ts';
 import { createStoreMetrics } from '../src/ground/stores/measured.ts';
 import { Threads } from '../src/ground/threads/threads.ts';
 import { createLagMetrics } from '../src/systems/replication/sender-metrics.ts';
+import { startWorkerEvents } from './events.ts';
 import { openProcessHome } from './process-home.ts';
 import { connectTemporal } from './temporal-connection.ts';
 
@@ -51,6 +52,10 @@ export async function runWorkerProcess(role: Role, variables: Variables): Promis
     if (role === 'controller') createLagMetrics(registry, home);
     const served = stack.use(await serveMetrics({ registry, ...configuration.metrics }));
     log.info({ url: served.url }, 'metrics are served');
+  }
+  if (role === 'controller') {
+    const { host, temporal } = configuration;
+    stack.use(startWorkerEvents({ home, host, connection, namespace: temporal.namespace, registry, log }));
   }
   const workers = await createWorkers(
     role,

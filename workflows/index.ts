@@ -10,4 +10,5 @@ export { hydrateDisk } from './hydrateDisk.ts';
 export { replicateSnapshot } from './replicateSnapshot.ts';
 export { restoreVolume } from './restoreVolume.ts';
 export { runPolicy } from './runPolicy.ts';
+export { runTrigger } from './runTrigger.ts';
 export { verifyStore } from './verifyStore.ts';

@@ -16,8 +16,12 @@ import type { replicateSnapshot } from './replicateSnapshot.ts';
 /** A run that ends between the start and the signal is started after all. */
 const STARTS_MAX = 3;
 
-/** Starts the session that a policy asks for. */
-export async function startReplication({ volume, receiver, from }: ReplicationPolicy): Promise<'started' | 'joined'> {
+/** Starts the session that a policy, or an event, asks for. */
+export async function startReplication({
+  volume,
+  receiver,
+  from,
+}: Pick<ReplicationPolicy, 'volume' | 'receiver' | 'from'>): Promise<'started' | 'joined'> {
   const input = { volume, receiver, ...(from === null ? {} : { store: from }) };
   const workflowId = JOB_IDS.replicateSnapshot(input);
   for (let starts = 1; ; starts++) {

@@ -211,6 +211,28 @@ export interface JobResults {
   readonly captureGroup: CaptureGroupResult;
 }
 
+// -- triggers -------------------------------------------------------------------------------------------------------
+
+/** What an event from outside may start: nothing that takes something away or overwrites it. */
+export const TRIGGERED_JOBS = [
+  'captureSnapshot',
+  'captureGroup',
+  'copySnapshot',
+  'replicateSnapshot',
+  'verifyStore',
+  'collectGarbage',
+] as const satisfies readonly JobKind[];
+export type TriggeredJob = (typeof TRIGGERED_JOBS)[number];
+
+/** Input of the workflow `runTrigger`, which an event starts once. */
+export interface TriggerInput {
+  readonly trigger: string;
+  readonly event: { readonly id: string; readonly source: string };
+  readonly job: TriggeredJob;
+  /** Of the job, as the trigger says it. */
+  readonly input: JobInputs[TriggeredJob];
+}
+
 /** FNV-1a of a path, hex: a short, stable part of a workflow id. Two targets that meet only share a queue. */
 export function hashOf(text: string): string {
   let hash = 0xcbf29ce484222325n;

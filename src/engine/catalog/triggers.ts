@@ -1,24 +1,11 @@
-/**
- * A trigger: which events of a topic start which job. Entries of the catalog.
- *
- * Jobs that take something away or overwrite it (deletes, restores) are not among those that an event from outside may start.
- */
+/** A trigger: which events of a topic start which job. Entries of the catalog. */
 import { z } from 'zod';
 import { HoldfastError } from '../../domain/errors.ts';
 import { NAME_PATTERN } from '../../domain/ids.ts';
 import { JOB_SCHEMAS } from '../../domain/job-inputs.ts';
-import type { JobKind } from '../../domain/jobs.ts';
+import { TRIGGERED_JOBS } from '../../domain/jobs.ts';
 import { TRIGGER_FIELDS_MAX } from '../../domain/limits.ts';
 import { topicName } from '../../ground/kafka/kafka-cluster.ts';
-
-export const TRIGGERED_JOBS = [
-  'captureSnapshot',
-  'captureGroup',
-  'copySnapshot',
-  'replicateSnapshot',
-  'verifyStore',
-  'collectGarbage',
-] as const satisfies readonly JobKind[];
 
 /** Of an attribute: `*` stands for any characters. */
 const pattern = z.string().min(1).max(300);

@@ -5,12 +5,11 @@
  * What kafkajs says goes to the caller's log, its errors become codes of the table (kafka-errors.ts).
  */
 import { readFile } from 'node:fs/promises';
-import { Kafka, logLevel, type KafkaConfig } from 'kafkajs';
+import type { Kafka, KafkaConfig } from 'kafkajs';
 import { HoldfastError, messageOf } from '../../domain/errors.ts';
 import type { KafkaCluster } from '../../domain/kafka.ts';
 import { KAFKA_CONNECT_MS, KAFKA_REQUEST_MS } from '../../domain/limits.ts';
 import { resolvePassphrase } from '../sealing/passphrase.ts';
-import { installCodecs } from './codecs.ts';
 import { mendRequestQueue } from './request-queue.ts';
 
 export { kafkaCluster, topicName, type KafkaCluster } from '../../domain/kafka.ts';
@@ -32,11 +31,13 @@ export interface KafkaClientOptions {
 
 /** A client; nothing is connected yet. CONFIG_INVALID, PASSPHRASE_MISSING: a certificate or a secret is not there. */
 export async function createKafka(cluster: KafkaCluster, options: KafkaClientOptions): Promise<Kafka> {
+  // Loaded by whoever connects, and not by all that read the catalog.
+  const [{ Kafka: Client, logLevel }, { installCodecs }] = await Promise.all([import('kafkajs'), import('./codecs.ts')]);
   mendRequestQueue();
   installCodecs();
   const { clientId, variables, onLine, retries = 5 } = options;
   const [ssl, sasl] = await Promise.all([sslOf(cluster), saslOf(cluster, variables)]);
-  return new Kafka({
+  return new Client({
     ...{ clientId, brokers: [...cluster.brokers], ssl, ...(sasl === undefined ? {} : { sasl }) },
     ...{ connectionTimeout: KAFKA_CONNECT_MS, authenticationTimeout: KAFKA_CONNECT_MS, requestTimeout: KAFKA_REQUEST_MS },
     retry: { initialRetryTime: 100, maxRetryTime: 2000, retries },

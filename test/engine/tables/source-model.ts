@@ -189,7 +189,8 @@ export function createSource(random: Random, options: { readonly keys: number; r
     addPartition: () => void (written = topic.push([])),
     spreadAnew: () => void (written = 1 + dice(topic.length)),
     tableAt(timeUs) {
-      const end = commits.findIndex((commit) => commit.stampUs > timeUs);
+      // A commit that changed nothing is in no log.
+      const end = commits.findIndex((commit) => commit.stampUs > timeUs && commit.records.length > 0);
       return commits[(end < 0 ? commits.length : end) - 1]?.after ?? new Map();
     },
     latestUs: () => commits.reduce((latest, commit) => Math.max(latest, commit.stampUs), START_US),

@@ -1,7 +1,7 @@
 /** Archives of the three tables that are fed from topics as an archiver feeds them: batches, taken over now and then, with bases in between. */
 import { addPartitions, claimRole, ensureForm, openTableArchive, type TableArchive } from '../../../src/engine/tables/archive/archive.ts';
 import { createBatch } from '../../../src/engine/tables/archive/batch.ts';
-import { Duck } from '../../../src/engine/tables/archive/duck.ts';
+import type { Duck } from '../../../src/engine/tables/archive/duck.ts';
 import { archiveBatch } from '../../../src/engine/tables/archive/writer.ts';
 import { createDebeziumDecoder, PLACEHOLDER_DEFAULT } from '../../../src/engine/tables/events/debezium.ts';
 import { makeSnapshot } from '../../../src/engine/tables/past-state/snapshot.ts';

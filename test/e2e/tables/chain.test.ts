@@ -27,7 +27,7 @@ import { createKafka } from '../../../src/ground/kafka/kafka-cluster.ts';
 import { describeWith, finder } from '../../faces/stack/describe-with.ts';
 import { feed, makeBases, openArchives, partitionIds, sayThrough, type Fed } from './archives.ts';
 import { askOracle, type Oracle } from './oracle.ts';
-import { createShop, PARTITIONS, PREFIX, PULSE, TABLES, topicOf, type Row, type TableName } from './shop.ts';
+import { createShop, PARTITIONS, PREFIX, PULSE, TABLES, topicOf, type Row } from './shop.ts';
 import { readTopics, type TopicReader } from './topics.ts';
 import { endsOf, transactionsIn } from './transactions.ts';
 import { createTurn, startWriters } from './writers.ts';

@@ -2,17 +2,16 @@
 import { createDebeziumDecoder, PLACEHOLDER_DEFAULT } from '../../../src/engine/tables/events/debezium.ts';
 import type { TableRecord } from '../../../src/engine/tables/events/event.ts';
 import { positionOf, type Position } from '../../../src/engine/tables/events/position.ts';
-import { z } from 'zod';
+import { createTransactionDecoder } from '../../../src/engine/tables/events/transactions.ts';
 
-const mark = z.looseObject({ status: z.enum(['BEGIN', 'END']), id: z.string() });
-
-/** Transaction -> end of its commit in the log, as the id of its END has it (behind the colon). */
+/** Transaction -> end of its commit in the log. */
 export function endsOf(records: readonly TableRecord[]): ReadonlyMap<bigint, bigint> {
+  const decode = createTransactionDecoder();
   const ends = new Map<bigint, bigint>();
-  for (const { value } of records) {
-    const said = mark.parse(JSON.parse(Buffer.from(value ?? '').toString()));
-    const [transaction = '', lsn = ''] = said.id.split(':');
-    if (said.status === 'END') ends.set(BigInt(transaction), BigInt(lsn));
+  for (const record of records) {
+    const said = decode(record);
+    if (said.kind !== 'mark' || said.lsn === null) throw new Error(`not a transaction's mark: ${JSON.stringify(said)}`);
+    if (said.status === 'END') ends.set(BigInt(said.transaction), said.lsn);
   }
   return ends;
 }

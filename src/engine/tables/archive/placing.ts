@@ -64,8 +64,10 @@ function positionFor(cursor: PlacingCursor, event: ChangeEvent, offset: number):
       const least = event.place.least === null ? POSITION_ZERO : positionOf(event.place.least.major, event.place.least.minor);
       if (least === null) return quarantined('POSITION_INVALID');
       if (event.place.kind === 'initial' && !cursor.streaming) return beforeAll(cursor, event.stampUs, offset);
-      if (least > cursor.high) return moveOn(cursor, least, null, null);
-      return cursor.streaming ? moveOn(cursor, stepAfter(cursor.high), null, null) : beforeAll(cursor, null, offset);
+      // Of a snapshot that a connector without memory took, nothing is in before it was taken; all that it sends later comes after it.
+      const takenUs = event.place.kind === 'initial' && event.place.anew ? event.stampUs : null;
+      if (least > cursor.high) return moveOn(cursor, least, takenUs, null);
+      return cursor.streaming ? moveOn(cursor, stepAfter(cursor.high), takenUs, null) : beforeAll(cursor, null, offset);
     }
   }
 }

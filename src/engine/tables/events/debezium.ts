@@ -89,7 +89,9 @@ function decode(
   const stampUs = stampOf(source);
   const bad = checkStamp(stampUs, record);
   if (bad !== null) return bad;
-  const change = { kind: 'change', place, stampUs, transaction: transactionOf(source, envelope), schema, tombstone: false } as const;
+  // The number in a snapshot's rows is that of the snapshot, or of whoever was last.
+  const transaction = place.kind === 'source' ? transactionOf(source, envelope) : null;
+  const change = { kind: 'change', place, stampUs, transaction, schema, tombstone: false } as const;
   if (op === 't') return { ...change, op: 'truncate', key: null, row: null };
   const key = keyOf(record, unwrap);
   if (key === null) return quarantined('KEY_MISSING');
@@ -115,6 +117,8 @@ interface Placing {
   /** Null: the source block has none. */
   readonly place: LogPlace | null;
   readonly snapshot: 'no' | 'initial' | 'incremental';
+  /** Whether the connector has seen no commit yet. */
+  readonly anew: boolean;
 }
 
 function placingOf(source: Members): Placing | null {
@@ -122,10 +126,10 @@ function placingOf(source: Members): Placing | null {
   const snapshot = snapshotOf(source.get('snapshot'));
   switch (connector) {
     case 'postgresql':
-      return { place: postgresPlace(source), snapshot };
+      return { place: postgresPlace(source), snapshot, anew: lastCommitted(source) === null };
     case 'mysql':
     case 'mariadb':
-      return { place: binlogPlace(source), snapshot };
+      return { place: binlogPlace(source), snapshot, anew: false };
     default:
       return null;
   }
@@ -139,14 +143,22 @@ function snapshotOf(text: string | undefined): Placing['snapshot'] {
 }
 
 /** An `r` row that says nothing more is one of an incremental snapshot: it only claims to be valid where it stands. */
-const snapshotPlace = ({ snapshot, place }: Placing): Place => ({ kind: snapshot === 'initial' ? 'initial' : 'here', least: place });
+const snapshotPlace = ({ snapshot, place, anew }: Placing): Place =>
+  snapshot === 'initial' ? { kind: 'initial', least: place, anew } : { kind: 'here', least: place };
 
-/** [last committed, lsn]: rises with the emission where the lsn alone does not, for concurrent transactions interleave. */
+/**
+ * [last committed, lsn]: rises with the emission where the lsn alone does not, for concurrent transactions interleave. A connector that has just taken a
+ * snapshot has seen no commit yet: its rows and its first transaction stand at their own lsn, above all that an earlier run of it had sent.
+ */
 function postgresPlace(source: Members): LogPlace | null {
   const lsn = wholeNumber(source.get('lsn'));
   if (lsn === null) return null;
-  const sequence = /^\[\s*(?:"([0-9]{1,20})"|null)\s*,/.exec(unquoted(source.get('sequence') ?? '') ?? '');
-  return { major: atLeastOne(BigInt(sequence?.[1] ?? 1)), minor: lsn };
+  return { major: atLeastOne(lastCommitted(source) ?? lsn), minor: lsn };
+}
+
+function lastCommitted(source: Members): bigint | null {
+  const committed = /^\[\s*"([0-9]{1,20})"\s*,/.exec(unquoted(source.get('sequence') ?? '') ?? '')?.[1];
+  return committed === undefined ? null : BigInt(committed);
 }
 
 const BINLOG_FILE = /\.([0-9]{1,6})$/;

@@ -25,12 +25,13 @@ export interface LogPlace {
 
 /**
  * Where a change stands: in its source's log; where it stands in the partition (but not below `least`, which the connector
- * had reached); the same, as a row of an initial snapshot; by its time.
+ * had reached); the same, as a row of an initial snapshot; by its time. `anew`: the connector knew of no commit before that snapshot, so what it
+ * sends goes on from there and from nowhere else.
  */
 export type Place =
   | ({ readonly kind: 'source' } & LogPlace)
   | { readonly kind: 'here'; readonly least: LogPlace | null }
-  | { readonly kind: 'initial'; readonly least: LogPlace | null }
+  | { readonly kind: 'initial'; readonly least: LogPlace | null; readonly anew: boolean }
   | { readonly kind: 'time' };
 
 export interface SchemaColumn {

@@ -2,19 +2,22 @@
  * Debezium's transaction topic: BEGIN and END of each transaction, and how many events it had in which table.
  *
  * Their ids differ (571:53195829 and 571:53195832 in Debezium's own documentation); what joins them, and the events, is the
- * part before the colon. Counts may be written as strings.
+ * part before the colon. With PostgreSQL the part behind it is a place of its log: in BEGIN that of the first event, in END the end of the commit,
+ * which is what the next transaction's events name as the last committed. Counts may be written as strings.
  */
 import { createUnwrap } from './envelope.ts';
 import { quarantined, type Quarantined, type TableRecord } from './event.ts';
 import { transactionName } from './debezium.ts';
 import { membersOf, parsed, unquoted } from './json-text.ts';
-import { safeInteger } from './stamp.ts';
+import { safeInteger, wholeNumber } from './stamp.ts';
 
 export interface TransactionMark {
   readonly kind: 'mark';
   readonly status: 'BEGIN' | 'END';
   readonly transaction: string;
   readonly stampUs: number;
+  /** Behind the colon of a numbered transaction; null where there is none. */
+  readonly lsn: bigint | null;
   /** Of an END: events in all, and for each table `<database>.<schema>.<table>`. */
   readonly events: number | null;
   readonly tables: ReadonlyMap<string, number>;
@@ -39,6 +42,7 @@ export function createTransactionDecoder(): (record: TableRecord) => Transaction
       status,
       transaction: transactionName(id),
       stampUs: ms * 1000,
+      lsn: wholeNumber(/^[0-9]+:([0-9]{1,20})$/.exec(id)?.[1]),
       events: safeInteger(members.get('event_count')),
       tables: countsOf(parsed(members.get('data_collections') ?? 'null')),
     };

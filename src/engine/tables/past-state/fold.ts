@@ -5,8 +5,9 @@
  * the rows along would keep every row that ever decided for a moment, in memory that cannot spill: five million events needed
  * more than 2 GB.
  *
- * A column that an event says is unavailable is taken from the newest event of its key that has it. Such columns are named by the
- * log, so a table without them pays nothing for it.
+ * A column that an event says is unavailable is taken from the newest event of its key that says something of it. Where that is a delete, or a
+ * truncate came in between, nothing is known: the row got this key by a change of keys, and what an earlier row of the key had is not its.
+ * Such columns are named by the log, so a table without them pays nothing for it.
  */
 import { sqlText, type Duck } from '../archive/duck.ts';
 import { cellColumn } from '../archive/rows.ts';
@@ -19,11 +20,21 @@ import { isNumbered } from './targets.ts';
 const DECIDING = ['_partition', '_offset', '_hi', '_lo', '_stamp', '_op', '_tx', '_schema', '_pos'];
 const sqlPosition = (position: Position): string => `${position}::UHUGEINT`;
 
-/** A query of the deciding event of each key below the cut (null: of all), with `unavailable` columns merged where they can be. */
-export function decidingEvents({ columns, unavailable }: LoadedEvents, cut: Position | null): string {
-  const where = cut === null ? '' : `WHERE _pos < ${sqlPosition(cut)}`;
+/** For each column the newest event of a key that says what it holds, or that the row is gone. */
+const givers = (unavailable: readonly number[]): readonly string[] =>
+  unavailable.map((column) => `arg_max(_id, _pos) FILTER (WHERE ${cellColumn(column)} IS DISTINCT FROM '${UNAVAILABLE}') AS _m${column}`);
+
+/**
+ * A query of the deciding event of each key below the cut (null: of all), with `unavailable` columns merged where they can be. What is not above
+ * the last truncate is left out: it decides nothing and gives nothing.
+ */
+export function decidingEvents({ columns, unavailable }: LoadedEvents, cut: Position | null, truncated: Position | null): string {
+  const bounds = [
+    ...(cut === null ? [] : [`_pos < ${sqlPosition(cut)}`]),
+    ...(truncated === null ? [] : [`_pos > ${sqlPosition(truncated)}`]),
+  ];
+  const where = bounds.length === 0 ? '' : `WHERE ${bounds.join(' AND ')}`;
   const merged = new Set(unavailable);
-  const known = unavailable.map((column) => `arg_max(_id, _pos) FILTER (WHERE ${cellColumn(column)} <> '${UNAVAILABLE}') AS _m${column}`);
   const cell = (column: number): string => {
     const name = cellColumn(column);
     if (!merged.has(column)) return `e.${name}`;
@@ -34,7 +45,7 @@ export function decidingEvents({ columns, unavailable }: LoadedEvents, cut: Posi
       `LEFT JOIN (SELECT _id, ${cellColumn(column)} FROM events SEMI JOIN winners ON events._id = winners._m${column}) k${column}
          ON e.${cellColumn(column)} = '${UNAVAILABLE}' AND w._m${column} = k${column}._id`,
   );
-  return `WITH winners AS MATERIALIZED (SELECT ${['arg_max(_id, _pos) AS _w', ...known].join(', ')} FROM events ${where} GROUP BY _key)
+  return `WITH winners AS MATERIALIZED (SELECT ${['arg_max(_id, _pos) AS _w', ...givers(unavailable)].join(', ')} FROM events ${where} GROUP BY _key)
     SELECT ${['_key', ...DECIDING].map((name) => `e.${name}`).join(', ')}${columns.map((column) => `, ${cell(column)}`).join('')}
     FROM events e JOIN winners w ON e._id = w._w ${joins.join(' ')}`;
 }
@@ -45,13 +56,12 @@ export function decidingEvents({ columns, unavailable }: LoadedEvents, cut: Posi
  */
 export function keptEvents({ columns, unavailable }: LoadedEvents, counts: string): string {
   const fields = ['_key', ...DECIDING, ...columns.map(cellColumn)].join(', ');
-  const known = unavailable.map((column) => `arg_max(_id, _pos) FILTER (WHERE ${cellColumn(column)} <> '${UNAVAILABLE}') AS _m${column}`);
-  const givers = unavailable.map(
+  const kept = unavailable.map(
     (column) => ` UNION SELECT _m${column} FROM deciding WHERE ${cellColumn(column)} = '${UNAVAILABLE}' AND _m${column} IS NOT NULL`,
   );
-  return `WITH winners AS MATERIALIZED (SELECT ${['arg_max(_id, _pos) AS _w', ...known].join(', ')} FROM events GROUP BY _key),
+  return `WITH winners AS MATERIALIZED (SELECT ${['arg_max(_id, _pos) AS _w', ...givers(unavailable)].join(', ')} FROM events GROUP BY _key),
       deciding AS MATERIALIZED (SELECT * FROM events JOIN winners ON _id = _w WHERE ${counts})
-    SELECT ${fields} FROM events SEMI JOIN (SELECT _w AS _kept FROM deciding${givers.join('')}) ON _id = _kept`;
+    SELECT ${fields} FROM events SEMI JOIN (SELECT _w AS _kept FROM deciding${kept.join('')}) ON _id = _kept`;
 }
 
 /** What counts of deciding events: rows that no truncate has taken. */
@@ -66,7 +76,7 @@ export async function foldPast(duck: Duck, loaded: LoadedEvents, cut: Position |
   const cells = loaded.columns.map(cellColumn);
   const unknown = loaded.unavailable.map((column) => `(CASE WHEN ${cellColumn(column)} = '${UNAVAILABLE}' THEN 1 ELSE 0 END)`).join(' + ');
   await duck.run(
-    `CREATE OR REPLACE TABLE past AS SELECT ${['_key', '_schema', ...cells].join(', ')} FROM (${decidingEvents(loaded, cut)}) WHERE ${isLive(truncated)}`,
+    `CREATE OR REPLACE TABLE past AS SELECT ${['_key', '_schema', ...cells].join(', ')} FROM (${decidingEvents(loaded, cut, truncated)}) WHERE ${isLive(truncated)}`,
   );
   if (unknown === '') return 0;
   const [[unresolved] = []] = await duck.rows(`SELECT coalesce(sum(${unknown}), 0)::BIGINT FROM past`);

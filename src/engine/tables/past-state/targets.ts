@@ -45,19 +45,21 @@ export async function cutOfPosition(duck: Duck, state: TableState, at: Position)
   );
   if (next === null) return { cut: at, stampUs: null };
   const id = next === event && typeof transaction === 'string' ? transaction : null;
-  return { cut: await beginningOf(duck, id, next.position, at), stampUs: next.stampUs };
+  return { cut: await beginningOf(duck, id, next, at), stampUs: next.stampUs };
 }
 
 /** Where the transaction of what stands at `next` begins, if that is below `at`. `id` null: it is none, or a truncate, of which none is known. */
-async function beginningOf(duck: Duck, id: string | null, next: Position, at: Position): Promise<Position> {
-  const start = startOfMajor(majorOf(next));
+async function beginningOf(duck: Duck, id: string | null, next: { readonly position: Position; readonly stampUs: number }, at: Position) {
+  const start = startOfMajor(majorOf(next.position));
   const known = id ?? (await numberedSince(duck, start, at));
   if (known === null) return at;
-  if (isNumbered(known)) return start < at ? start : at;
+  // A number comes again some day, with another stamp. A connector's first transaction after a snapshot has no last commit to stand under.
+  const own = isNumbered(known) ? `AND _stamp = ${next.stampUs}` : '';
   const [[first] = []] = await duck.rows(
-    `SELECT min(_pos)::VARCHAR FROM events WHERE _tx = ${sqlText(known)} AND _stamp IS NOT NULL AND _pos < ${at}::UHUGEINT`,
+    `SELECT min(_pos)::VARCHAR FROM events WHERE _tx = ${sqlText(known)} AND _stamp IS NOT NULL AND _pos < ${at}::UHUGEINT ${own}`,
   );
-  return typeof first === 'string' ? BigInt(first) : at;
+  const beginnings = [at, ...(isNumbered(known) ? [start] : []), ...(typeof first === 'string' ? [BigInt(first)] : [])];
+  return beginnings.reduce((least, one) => (one < least ? one : least));
 }
 
 /** PostgreSQL's transaction under one last commit, by its rows: a truncate has none. */
@@ -83,7 +85,8 @@ export async function findTransaction(archive: TableArchive, duck: Duck, state: 
     parts: parts.filter((part) => part.rows > 0),
   }));
   await loadEvents(archive, duck, everything);
-  const group = isNumbered(id) ? '_hi >> 8' : '_tx';
+  // Whatever has one number and one stamp was committed at once.
+  const group = isNumbered(id) ? '_stamp' : '_tx';
   const found = await duck.rows(
     `SELECT min(_pos)::VARCHAR, max(_pos)::VARCHAR, max(_stamp)::VARCHAR FROM events
      WHERE _tx = ${sqlText(id)} AND _stamp IS NOT NULL GROUP BY ${group} ORDER BY 1 LIMIT ${SEVERAL_SHOWN}`,

@@ -73,8 +73,8 @@ test.each([
 test('positions of PostgreSQL rise with the emission of interleaving transactions; a sequence may be null or missing', () => {
   const at = (sequence: string | undefined, lsn: number | string) =>
     change(decode(record(json(envelope('c', {}, { ...postgresSource, sequence, lsn }))))).place;
-  expect(at('[null,"24023128"]', 7)).toEqual({ kind: 'source', major: 1n, minor: 7n });
-  expect(at(undefined, '7')).toEqual({ kind: 'source', major: 1n, minor: 7n });
+  expect(at('[null,"24023128"]', 7)).toEqual({ kind: 'source', major: 7n, minor: 7n });
+  expect(at(undefined, '7')).toEqual({ kind: 'source', major: 7n, minor: 7n });
   expect(decode(record(json(envelope('c', {}, { ...postgresSource, lsn: null }))))).toEqual({
     kind: 'quarantined',
     reason: 'POSITION_INVALID',
@@ -111,7 +111,10 @@ test('BEGIN and END of one transaction join though their ids differ', () => {
     ],
   };
   expect(mark(record(json(begin)))).toMatchObject({ status: 'BEGIN', transaction: '571', events: null });
-  expect(mark(record(withSchema(end)))).toMatchObject({ status: 'END', transaction: '571', events: 2, stampUs: 1486500577691000 });
+  expect(mark(record(withSchema(end)))).toMatchObject({
+    ...{ status: 'END', transaction: '571', events: 2, stampUs: 1486500577691000, lsn: 53195832n },
+  });
+  expect(mark(record(json({ ...begin, id: '24DA167-0C0C-11E8-8442-00059A3C7B00:19' })))).toMatchObject({ lsn: null });
   const ended = mark(record(json(end)));
   expect(ended.kind === 'mark' && [...ended.tables]).toEqual([
     ['s1.a', 1],

@@ -48,6 +48,8 @@ export interface EventLog {
   openAt(position: LogPosition): Promise<EventReader>;
   /** The newest record's number, found from one that is known to be there (or 0). */
   head(known: number): Promise<number>;
+  /** When a record was written; null: there is none of that number. */
+  writtenMs(seq: number): Promise<number | null>;
 }
 
 interface OpenedLog<Of> {
@@ -101,6 +103,7 @@ function eventLog<Of>(id: string, name: string, open: () => Promise<OpenedLog<Of
       };
     },
     head: async (known) => headOf((await held()).store, known),
+    writtenMs: async (seq) => (await (await held()).log.read(seq))?.timeMs ?? null,
   };
 }
 

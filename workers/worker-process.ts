@@ -137,7 +137,7 @@ export const bundleWorkflows = (): Promise<WorkflowBundle> => {
 type TemporalLogger = NonNullable<NonNullable<Parameters<typeof Runtime.install>[0]>['logger']>;
 
 /** Temporal's log lines in ours; its INFO is our debug. */
-const quietLogger = (log: Logger): TemporalLogger => ({
+export const quietLogger = (log: Logger): TemporalLogger => ({
   log: (_level, message, meta) => log.debug({ ...meta }, message),
   trace: (message, meta) => log.trace({ ...meta }, message),
   debug: (message, meta) => log.trace({ ...meta }, message),

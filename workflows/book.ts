@@ -56,7 +56,8 @@ interface Subject<Kind extends JobKind> {
   readonly kind: Kind;
   readonly title: string;
   readonly volume: string;
-  readonly store: string;
+  /** Null: the job has none of its own. */
+  readonly store: string | null;
 }
 
 /** What a job answers to from its first moment is set up between this and `runJob`: the first thing that a job waits for. */
@@ -76,7 +77,7 @@ export function openBook<Kind extends JobKind>({ kind, title, volume, store }: S
   setHandler(statusQuery, () => status);
   upsertSearchAttributes([
     { key: VOLUME, value: volume },
-    { key: STORE, value: store },
+    ...(store === null ? [] : [{ key: STORE, value: store }]),
     { key: STATE, value: status.state },
   ]);
   setCurrentDetails(page(title, status));

@@ -1,4 +1,5 @@
 /** The bundle's one entry: every workflow by its name. */
+export { archiveTable } from './archiveTable.ts';
 export { attachVolume } from './attachVolume.ts';
 export { captureGroup } from './captureGroup.ts';
 export { captureSnapshot } from './captureSnapshot.ts';

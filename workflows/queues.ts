@@ -7,7 +7,8 @@
  */
 import { proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
-import { QUEUE } from '../src/domain/jobs.ts';
+import type { TableActivities } from '../activities/tables.ts';
+import { QUEUE, QUEUE_TABLES } from '../src/domain/jobs.ts';
 import { ROUND_TRIES_MAX } from '../src/domain/replication.ts';
 
 const PATIENTLY = {
@@ -41,3 +42,6 @@ export const rounds = (taskQueue: string) =>
 /** The closing confirmation of a session: the receiver may prove all of it once more. */
 export const confirming = (taskQueue: string) =>
   proxyActivities<Activities>({ taskQueue, startToCloseTimeout: '12 hours', ...PATIENTLY, retry: UNTIL_MISSING });
+
+/** What goes on for as long as a table is archived; it ends when it is told to. */
+export const lasting = proxyActivities<TableActivities>({ taskQueue: QUEUE_TABLES, startToCloseTimeout: '365 days', ...PATIENTLY });

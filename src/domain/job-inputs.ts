@@ -127,6 +127,12 @@ export const replicateInput = z.strictObject({
 });
 export type ReplicateInput = z.input<typeof replicateInput>;
 
+export const archiveTableInput = z.strictObject({
+  /** As the catalog names it. */
+  table: z.string().regex(NAME_PATTERN),
+});
+export type ArchiveTableInput = z.input<typeof archiveTableInput>;
+
 export const captureGroupInput = z.strictObject({
   volumes: z.array(volume).min(2).max(64),
   label: z.string().max(200).optional(),
@@ -152,5 +158,6 @@ export const JOB_SCHEMAS = {
   detachDisk: detachInput,
   hydrateDisk: hydrateInput,
   replicateSnapshot: replicateInput,
+  archiveTable: archiveTableInput,
   captureGroup: captureGroupInput,
 } as const satisfies Record<JobKind, z.ZodType>;

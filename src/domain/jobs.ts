@@ -8,6 +8,7 @@ import type { ErrorCode } from './errors.ts';
 import type { RepositoryName, SnapshotId, StoreName, VolumeName } from './ids.ts';
 import type { ReplicationFigures } from './replication.ts';
 import type {
+  ArchiveTableInput,
   AttachInput,
   CaptureGroupInput,
   CaptureInput,
@@ -27,6 +28,8 @@ import type {
 export const QUEUE = 'holdfast';
 /** Bulk work that any process with the stores can do. */
 export const QUEUE_DATA = 'holdfast-data';
+/** Archivers of tables, each for as long as its table is archived. */
+export const QUEUE_TABLES = 'holdfast-tables';
 /** Work that must run where a volume or a target file is. */
 export const hostQueue = (host: string): string => `holdfast-node-${host}`;
 
@@ -160,6 +163,10 @@ export interface ReplicateResult {
   readonly figures: ReplicationFigures;
 }
 
+export interface ArchiveTableResult {
+  readonly table: string;
+}
+
 export interface CaptureGroupResult {
   /** In the order in which they were named. */
   readonly captures: readonly CaptureResult[];
@@ -179,6 +186,7 @@ export const JOB_IDS = {
   detachDisk: (input: DetachInput): string => `detach.${input.disk}`,
   hydrateDisk: (input: HydrateInput): string => `hydrate.${input.volume}.${hashOf(`${input.host ?? ''}:${input.target}`)}`,
   replicateSnapshot: (input: ReplicateInput): string => `replicate.${input.receiver}.${input.volume}`,
+  archiveTable: (input: ArchiveTableInput): string => `archive.${input.table}`,
   captureGroup: (input: CaptureGroupInput): string => `capture-group.${hashOf([...input.volumes].sort().join(' '))}`,
 } as const;
 export type JobKind = keyof typeof JOB_IDS;
@@ -194,6 +202,7 @@ export interface JobInputs {
   readonly detachDisk: DetachInput;
   readonly hydrateDisk: HydrateInput;
   readonly replicateSnapshot: ReplicateInput;
+  readonly archiveTable: ArchiveTableInput;
   readonly captureGroup: CaptureGroupInput;
 }
 
@@ -208,6 +217,7 @@ export interface JobResults {
   readonly detachDisk: DetachResult;
   readonly hydrateDisk: HydrateResult;
   readonly replicateSnapshot: ReplicateResult;
+  readonly archiveTable: ArchiveTableResult;
   readonly captureGroup: CaptureGroupResult;
 }
 
@@ -268,6 +278,7 @@ export const STATUS_QUERY = 'status';
 export const PAUSE_UPDATE = 'pause';
 export const RESUME_UPDATE = 'resume';
 export const DETACH_UPDATE = 'detach';
+export const SNAPSHOT_NOW_UPDATE = 'snapshotNow';
 export const PURGE_UPDATE = 'purge';
 export const UNDELETE_UPDATE = 'undelete';
 export const LOOK_AGAIN_SIGNAL = 'lookAgain';

@@ -149,6 +149,12 @@ export const HEARTBEAT_GRACE_MS = 500;
 export const HEARTBEAT_EVERY_MS = 500;
 /** An archiver that has nothing to put looks this often whether it has been taken over. */
 export const CLAIM_LOOK_MS = 5000;
+/** Between two looks of whoever merges, makes snapshots and drops what retention lets go. */
+export const KEEP_EVERY_MS = 5000;
+/** Between two looks of it at what is older than the window, and at packs that no entry names. */
+export const RETAIN_EVERY_MS = 3600 * 1000;
+/** Between two looks at whether the catalog says something else of a table by now. */
+export const DEFINITION_LOOK_MS = 5000;
 /** Between tries when Kafka or the store does not answer: doubled from the first to the last. */
 export const ARCHIVE_RETRY_MS = 200;
 export const ARCHIVE_RETRY_MS_MAX = 5000;

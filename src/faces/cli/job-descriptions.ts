@@ -1,5 +1,6 @@
 /** A job in words, before it runs: what the Temporal UI shows as its summary, and under which names it is searched. */
 import type {
+  ArchiveTableInput,
   AttachInput,
   CaptureGroupInput,
   CaptureInput,
@@ -37,6 +38,7 @@ const SUMMARIES: { readonly [Kind in JobKind]: (input: JobInputs[Kind]) => strin
   hydrateDisk: ({ volume, store, snapshot, target }: HydrateInput) =>
     `Restore ${volume} ${snapshot ?? '(newest)'} from ${store} to ${target} while it is served`,
   replicateSnapshot: ({ volume, receiver, snapshot }: ReplicateInput) => `Replicate ${volume} ${snapshot ?? '(newest)'} to ${receiver}`,
+  archiveTable: ({ table }: ArchiveTableInput) => `Archive the table ${table}`,
   captureGroup: ({ volumes }: CaptureGroupInput) => `Capture ${volumes.join(', ')} at one moment`,
 };
 
@@ -47,6 +49,7 @@ export function describeInput<Kind extends JobKind>(kind: Kind, input: JobInputs
 }
 
 interface Named {
+  readonly table?: string;
   readonly volume?: string;
   readonly volumes?: readonly string[];
   readonly disk?: string | undefined;
@@ -61,6 +64,6 @@ export function searchValues<Kind extends JobKind>(
   _kind: Kind,
   input: JobInputs[Kind],
 ): { readonly volume: string | null; readonly store: string | null } {
-  const { volume, volumes, disk, store, stores, to, receiver }: Named = input;
-  return { volume: volume ?? volumes?.join(',') ?? disk ?? null, store: receiver ?? store ?? (stores ?? to)?.join(',') ?? null };
+  const { table, volume, volumes, disk, store, stores, to, receiver }: Named = input;
+  return { volume: volume ?? volumes?.join(',') ?? disk ?? table ?? null, store: receiver ?? store ?? (stores ?? to)?.join(',') ?? null };
 }

@@ -4,6 +4,7 @@
  */
 import { ERROR_KINDS } from '../../domain/errors.ts';
 import type {
+  ArchiveTableResult,
   AttachResult,
   CaptureGroupResult,
   CaptureResult,
@@ -116,6 +117,7 @@ const READERS: { readonly [Kind in JobKind]: (result: JobResults[Kind]) => Reada
     ],
     exitCode: 0,
   }),
+  archiveTable: ({ table }: ArchiveTableResult) => ({ lines: [`${table} is archived no more: it is not in the catalog`], exitCode: 0 }),
   captureGroup: ({ captures }: CaptureGroupResult) => {
     const readable = captures.map((one) => readResult('captureSnapshot', one));
     return { lines: readable.flatMap(({ lines }) => lines), exitCode: Math.max(0, ...readable.map(({ exitCode }) => exitCode)) };

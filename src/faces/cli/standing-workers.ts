@@ -1,5 +1,5 @@
 /**
- * The workers that `holdfast up` starts and `holdfast down` stops: a controller, a node and a disk server, detached.
+ * The workers that `holdfast up` starts and `holdfast down` stops: a controller, a node, a disk server and an archiver of tables, detached.
  *
  * Beside the stack's own notes lies one a worker, with the process it means (pid and moment of its beginning, so nobody else is
  * ever stopped for it). A worker is ready when Temporal sees it poll: its identity ends in its pid; a disk server when it answers. Changed under the stack's
@@ -8,7 +8,7 @@
 import path from 'node:path';
 import { z } from 'zod';
 import { isHoldfastError } from '../../domain/errors.ts';
-import { hostQueue, QUEUE } from '../../domain/jobs.ts';
+import { hostQueue, QUEUE, QUEUE_TABLES } from '../../domain/jobs.ts';
 import { openHost } from '../../engine/volumes/host.ts';
 import type { Configuration, Variables } from '../../ground/configuration/configuration.ts';
 import { readNote, writeNote } from '../../ground/notes/note.ts';
@@ -35,7 +35,7 @@ const STOP_GRACE_MS = 15_000;
 /** A bundle of workflows takes 3 s, ten times that on a busy machine. */
 const READY_WITHIN_MS = 60_000;
 /** Prometheus knows 9464 as the port of OpenTelemetry exporters. */
-const METRICS_PORTS = { controller: 9464, node: 9465, disks: 9466 } as const;
+const METRICS_PORTS = { controller: 9464, node: 9465, disks: 9466, tables: 9467 } as const;
 const METRICS_HOST = '127.0.0.1';
 
 const filesOf = (folder: string, role: WorkerRole) => ({
@@ -65,8 +65,16 @@ export async function workerStatus({ folder }: Configuration, role: WorkerRole):
   };
 }
 
-const queueOf = (role: 'controller' | 'node', host: string) =>
-  role === 'controller' ? { queue: QUEUE, kind: 'workflow' as const } : { queue: hostQueue(host), kind: 'activity' as const };
+function queueOf(role: Exclude<WorkerRole, 'disks'>, host: string): { readonly queue: string; readonly kind: 'workflow' | 'activity' } {
+  switch (role) {
+    case 'controller':
+      return { queue: QUEUE, kind: 'workflow' };
+    case 'node':
+      return { queue: hostQueue(host), kind: 'activity' };
+    case 'tables':
+      return { queue: QUEUE_TABLES, kind: 'activity' };
+  }
+}
 
 /** Temporal sees it poll; the disk server, which Temporal does not know, answers. */
 async function isServing({ folder, host }: Configuration, role: WorkerRole, identity: string | null, jobs: JobClient): Promise<boolean> {

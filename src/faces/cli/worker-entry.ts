@@ -2,8 +2,8 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** `disks` needs no Temporal: it is the data path of the disks that this machine serves. */
-export const WORKER_ROLES = ['controller', 'disks', 'node'] as const;
+/** `disks` needs no Temporal: it is the data path of the disks that this machine serves. `tables` archives tables, wherever it runs. */
+export const WORKER_ROLES = ['controller', 'disks', 'node', 'tables'] as const;
 export type WorkerRole = (typeof WORKER_ROLES)[number];
 /** A receiver is for those who want to be replicated to: `holdfast up` starts none. */
 export type ProcessRole = WorkerRole | 'receiver';

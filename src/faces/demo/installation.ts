@@ -27,6 +27,7 @@ const READY: Readonly<Record<WorkerRole, string>> = {
   controller: '"controller is serving"',
   node: '"node is serving"',
   disks: '"disks are served"',
+  tables: '"tables is serving"',
 };
 const READY_WITHIN_MS = 60_000;
 const WATCH_MS = 1_000;

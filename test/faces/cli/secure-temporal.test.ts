@@ -57,7 +57,7 @@ describeTemporal('a Temporal server behind TLS and an API key', () => {
     expect({ code: up.code, err: up.err }).toMatchObject({ code: 0 });
     expect(JSON.parse(up.out)).toMatchObject({
       components: [{ component: 'temporal', state: 'external', address: gateway.address, namespace: 'team.prod' }],
-      workers: ['controller', 'disks', 'node'].map((worker) => ({ worker, state: 'running' })),
+      workers: ['controller', 'disks', 'node', 'tables'].map((worker) => ({ worker, state: 'running' })),
     });
     await cliJson(['store', 'add', 'local', at('local'), '--passphrase', `file:${at('passphrase')}`], options);
     await cliJson(['volume', 'add', 'db', at('db.img'), '--store', 'local'], options);

@@ -108,7 +108,7 @@ async function status(session: Session): Promise<void> {
 export function addInstallationCommands(program: Command, session: Session): void {
   program
     .command('up')
-    .description('start what is needed on this machine: a Temporal server, a controller, a node and a disk server')
+    .description('start what is needed on this machine: a Temporal server, a controller, a node, a disk server and an archiver of tables')
     .helpGroup('This machine:')
     .option('--no-workers', 'only the servers')
     .option('--with <component>', 's3 or kafka, too; may be given again', components)

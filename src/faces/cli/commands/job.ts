@@ -94,7 +94,7 @@ async function show(session: Session, id: string): Promise<void> {
 }
 
 /** Kinds of jobs that can be paused, resumed and told to leave a store behind. */
-const STEERED: ReadonlySet<string> = new Set<JobKind>(['captureSnapshot', 'copySnapshot', 'replicateSnapshot']);
+const STEERED: ReadonlySet<string> = new Set<JobKind>(['captureSnapshot', 'copySnapshot', 'replicateSnapshot', 'archiveTable']);
 
 async function ask(session: Session, id: string, update: string, done: string, ...args: readonly [] | readonly [unknown]): Promise<void> {
   const jobs = await session.jobs();
@@ -102,7 +102,7 @@ async function ask(session: Session, id: string, update: string, done: string, .
   if (!STEERED.has(kind))
     throw new HoldfastError('ARGUMENT_INVALID', `${id} is a ${kind}, which takes no ${update}`, {
       field: 'id',
-      expected: 'a capture, copy or replication',
+      expected: 'a capture, copy, replication or archive of a table',
     });
   await jobs.update(id, update, ...args);
   session.print({ job: id, asked: update }, () => `${id} ${done}\n`);

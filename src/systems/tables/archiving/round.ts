@@ -76,14 +76,16 @@ export async function readOn(parts: RoundParts): Promise<void> {
     const ids = partitionsOf(source.topics, there);
     if (ids.length === 0)
       throw new HoldfastError('TOPIC_NOT_FOUND', `no topic is there for ${source.topics.join(', ')}`, { topics: source.topics });
-    const added = ids.filter((id) => !archive.known().partitions.has(id));
-    if (added.length > 0) {
+    const fresh = ids.filter((id) => !following.has(id));
+    if (fresh.length > 0) {
+      // Somebody else may have noted them, so what is known is looked at anew, and the next batch begins on it.
+      const { partitions } = await archive.sync();
+      const added = fresh.filter((id) => !partitions.has(id));
+      if (added.length > 0) await addPartitions(archive, added);
       await putting.settle();
-      await addPartitions(archive, added);
-      await putting.settle();
-      note.partitions(added);
+      for (const id of fresh) following.set(id, follow(id));
+      if (added.length > 0) note.partitions(added);
     }
-    for (const id of ids) if (!following.has(id)) following.set(id, follow(id));
     bystanders.follow(there);
   };
 

@@ -39,6 +39,8 @@ export interface RunningDebezium extends AsyncDisposable {
   readonly pid: number;
   /** Where its log is. */
   readonly logFile: string;
+  /** What it writes at times to know where to go on. */
+  readonly positionFile: string;
   stop(): Promise<void>;
   kill(): Promise<void>;
 }
@@ -49,6 +51,8 @@ const properties = (settings: Readonly<Record<string, string>>): string =>
     .map(([key, value]) => `${key}=${value.replaceAll('\\', '\\\\')}\n`)
     .join('');
 
+const positionIn = (dir: string): string => path.join(dir, 'position');
+
 const workerSettings = ({ dir, brokers, withSchemas, positionEveryMs = 1000 }: DebeziumOptions, port: number): string =>
   properties({
     'bootstrap.servers': brokers.join(','),
@@ -57,7 +61,7 @@ const workerSettings = ({ dir, brokers, withSchemas, positionEveryMs = 1000 }: D
     'value.converter': 'org.apache.kafka.connect.json.JsonConverter',
     'key.converter.schemas.enable': String(withSchemas),
     'value.converter.schemas.enable': String(withSchemas),
-    'offset.storage.file.filename': path.join(dir, 'position'),
+    'offset.storage.file.filename': positionIn(dir),
     'offset.flush.interval.ms': String(positionEveryMs),
     'plugin.discovery': 'service_load',
   });
@@ -113,5 +117,6 @@ export async function startDebezium(options: DebeziumOptions, finder: FinderOpti
     readyWithinMs: READY_WITHIN_MS,
   });
   const stop = (): Promise<void> => server.stop();
-  return { pid: server.pid, logFile, stop, kill: () => server.kill(), [Symbol.asyncDispose]: stop };
+  const files = { logFile, positionFile: positionIn(dir) };
+  return { pid: server.pid, ...files, stop, kill: () => server.kill(), [Symbol.asyncDispose]: stop };
 }

@@ -2,19 +2,20 @@
  * The real chain: PostgreSQL, Debezium, Kafka, the archive, and past states that are held against the database itself, row by row.
  *
  * Four clients change three tables while the connector takes its first snapshot and streams; it is killed (and sends events again), stopped
- * and started, a column is added. Oracles are snapshots that the database exports at known places of its log while all that goes on. Each of them is asked
+ * and started, archivers take over from others, a column is added. Oracles are snapshots that the database exports at known places of its log while all that goes on. Each of them is asked
  * of the archive by time, by the transaction before and behind it, and by place; from bases and from the first offset.
  *
  * HOLDFAST_SEED=n repeats what the clients ask for. What the database makes of it differs from run to run.
  */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Duck } from '../../../src/engine/tables/archive/duck.ts';
 import { cellColumn } from '../../../src/engine/tables/archive/rows.ts';
+import { PLACEHOLDER_DEFAULT } from '../../../src/engine/tables/events/debezium.ts';
 import type { Target } from '../../../src/engine/tables/past-state/plan.ts';
 import { buildPastState } from '../../../src/engine/tables/past-state/past-state.ts';
 import type { TransactionTarget } from '../../../src/engine/tables/past-state/targets.ts';
@@ -25,7 +26,7 @@ import { startPostgres, type RunningPostgres } from '../../../src/faces/stack/po
 import { seededRandom } from '../../../src/ground/stores/faulty.ts';
 import { createKafka } from '../../../src/ground/kafka/kafka-cluster.ts';
 import { describeWith, finder } from '../../faces/stack/describe-with.ts';
-import { feed, makeBases, openArchives, partitionIds, sayThrough, type Fed } from './archives.ts';
+import { partitionIds, startArchivers, type ArchivedTable } from './archives.ts';
 import { askOracle, type Oracle } from './oracle.ts';
 import { createShop, PARTITIONS, PREFIX, PULSE, TABLES, topicOf, type Row } from './shop.ts';
 import { readTopics, type TopicReader } from './topics.ts';
@@ -36,6 +37,9 @@ const SEED = Number(process.env['HOLDFAST_SEED'] ?? Math.floor(Math.random() * 1
 const WRITERS = 4;
 const ORACLES = Number(process.env['HOLDFAST_ORACLES'] ?? 8);
 const BETWEEN_ORACLES_MS = 1500;
+/** How often the connector notes where it stands, and how long ago that has to be when it is killed. */
+const NOTED_EVERY_MS = 2500;
+const UNNOTED_MS = 1200;
 const CHAIN_MS_MAX = 240_000;
 
 const describeChain = await describeWith('kafka', 'postgres', 'debezium');
@@ -63,7 +67,7 @@ describeChain('PostgreSQL, Debezium, Kafka and an archive', () => {
     startDebezium(
       {
         ...{ dir: path.join(folder, 'debezium'), brokers: kafka.brokers, postgres, prefix: PREFIX, withSchemas: SEED % 2 === 0 },
-        ...{ tables: [...TABLES, PULSE].map((table) => `public.${table}`), positionEveryMs: 2000 },
+        ...{ tables: [...TABLES, PULSE].map((table) => `public.${table}`), positionEveryMs: NOTED_EVERY_MS },
         settings: { 'heartbeat.action.query': `UPDATE ${PULSE} SET at = now()` },
       },
       finder,
@@ -81,45 +85,48 @@ describeChain('PostgreSQL, Debezium, Kafka and an archive', () => {
       const writers = await startWriters(postgres, WRITERS, (writer) => seededRandom(SEED * 100 + writer), turn);
       connector = await connect();
       await using topics = await readTopics(kafka.brokers, [...TABLES, PULSE].map(topicOf).concat(`${PREFIX}.transaction`));
-      const archives = await openArchives();
-      const feedAll = async (): Promise<void> => {
-        for (const fed of archives) await feed(fed, duck, topics);
+      const archives = await startArchivers(() => clientOf(kafka.brokers), kafka.brokers);
+      const makeBases = async (): Promise<void> => {
+        for (const { makeBases: make } of archives) await make(duck);
       };
 
       const oracles: Oracle[] = [];
       for (let number = 0; number < ORACLES; number++) {
         await sleep(BETWEEN_ORACLES_MS);
-        await feedAll();
-        if (number === 2) for (const fed of archives) await makeBases(fed, duck);
-        if (number === 3) await connector.kill();
+        if (number === 2) await makeBases();
+        if (number === 3) {
+          await untilMuchIsUnnoted(connector, topics);
+          await connector.kill();
+        }
         oracles.push(await askOracle(postgres, turn));
         if (number === 3) connector = await connect();
         if (number === 4) await writers.addColumn();
         if (number === 5) {
           await connector.stop();
           connector = await connect();
-          for (const fed of archives) await makeBases(fed, duck);
+          await makeBases();
         }
+        if (number === 6) await Promise.all(archives.map(({ takeOver }) => takeOver()));
       }
       await writers.stop();
-      const throughUs = await untilAllIsRead(client, topics);
+      await untilAllIsArchived(client, topics, archives);
       await client.end();
-      await feedAll();
-      for (const fed of archives) {
-        await feed(fed, duck, topics);
-        await sayThrough(fed, throughUs);
-      }
+      await Promise.all(archives.map(({ stop }) => stop()));
       const figures = await examine(archives, duck, topics, oracles, writers.committed);
       process.stderr.write(`chain: ${writers.committed.length} transactions, ${writers.refused()} refused; ${JSON.stringify(figures)}\n`);
       expect(figures.sentAgain).toBeGreaterThan(0);
+      expect(Object.entries(figures.seen).filter(([, times]) => times === 0)).toEqual([]);
       expect(figures.states).toBeGreaterThan(ORACLES * TABLES.length);
     },
     CHAIN_MS_MAX,
   );
 });
 
+const clientOf = (brokers: readonly string[]) =>
+  createKafka({ brokers: [...brokers], tls: null, sasl: null }, { clientId: 'chain', variables: {}, retries: 10 });
+
 async function createTopics(brokers: readonly string[]): Promise<void> {
-  const admin = (await createKafka({ brokers: [...brokers], tls: null, sasl: null }, { clientId: 'chain', variables: {} })).admin();
+  const admin = (await clientOf(brokers)).admin();
   await admin.connect();
   const single = [topicOf(PULSE), `${PREFIX}.transaction`].map((topic) => ({ topic, numPartitions: 1 }));
   await admin.createTopics({
@@ -128,21 +135,36 @@ async function createTopics(brokers: readonly string[]): Promise<void> {
   await admin.disconnect();
 }
 
-/** Waits for what is written now to come out at the other end. Returns a stamp that the source was past then. */
-async function untilAllIsRead(client: pg.Client, topics: TopicReader): Promise<number> {
-  const { rows } = await client.query<{ us: string }>('SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint::text AS us');
-  const nowUs = Number(rows[0]?.us);
-  for (let waits = 0; waits < 1200; waits++) {
-    const last = topics.records(topicOf(PULSE), 0).at(-1)?.value;
-    const shown = /"ts_us":([0-9]+)/.exec(Buffer.from(last ?? '').toString())?.[1];
-    if (shown !== undefined && Number(shown) > nowUs) {
-      // Between topics nothing says in which order they arrive.
-      await sleep(1000);
-      return nowUs;
-    }
+/** Stamp of the newest pulse that has come out of the chain; 0 before there is one. */
+const pulseUs = (topics: TopicReader): number => {
+  const last = topics.records(topicOf(PULSE), 0).at(-1)?.value;
+  return Number(/"ts_us":([0-9]+)/.exec(Buffer.from(last ?? '').toString())?.[1] ?? 0);
+};
+
+async function until(holds: () => Promise<boolean>, what: string): Promise<void> {
+  for (let waits = 0; waits < 600; waits++) {
+    if (await holds()) return;
     await sleep(100);
   }
-  throw new Error('the chain did not catch up within two minutes');
+  throw new Error(`within a minute ${what} did not come to pass`);
+}
+
+/** The connector has noted where it stands, and has sent on for a while since: a kill makes it send that again. */
+const untilMuchIsUnnoted = (connector: RunningDebezium, topics: TopicReader): Promise<void> =>
+  until(async () => {
+    const notedMs = (await stat(connector.positionFile).catch(() => null))?.mtimeMs ?? Infinity;
+    return pulseUs(topics) / 1000 > notedMs + UNNOTED_MS;
+  }, 'a position that is older than what was sent');
+
+/** Waits for what is written now to come out at the other end, and to be in all archives. */
+async function untilAllIsArchived(client: pg.Client, topics: TopicReader, archives: readonly ArchivedTable[]): Promise<void> {
+  const { rows } = await client.query<{ us: string }>('SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint::text AS us');
+  const nowUs = Number(rows[0]?.us);
+  await until(() => Promise.resolve(pulseUs(topics) > nowUs), 'a pulse of now');
+  await until(async () => {
+    const latest = await Promise.all(archives.map(({ latestUs }) => latestUs()));
+    return latest.every((us) => us >= nowUs);
+  }, 'LATEST of now');
 }
 
 interface Figures {
@@ -151,28 +173,50 @@ interface Figures {
   sentAgain: number;
   /** Oracles that no time names, for two commits stand in the log the other way round than their stamps. */
   timeless: number;
-  unresolved: number;
+  /** How often what is hard came by. */
+  readonly seen: Readonly<Record<string, number>>;
+}
+
+/** As they are written in a record, with a schema or without. */
+const HARD = {
+  snapshotRows: '"op":"r"',
+  deletes: '"op":"d"',
+  truncates: '"op":"t"',
+  placeholders: `:"${PLACEHOLDER_DEFAULT}"`,
+  laterColumn: '"tier":',
+} as const;
+
+function hardThings(topics: TopicReader): Record<string, number> {
+  const seen: Record<string, number> = { ...Object.fromEntries(Object.keys(HARD).map((name) => [name, 0])), keyChanges: 0 };
+  for (const table of TABLES)
+    for (let partition = 0; partition < PARTITIONS[table]; partition++)
+      for (const { value, hasMoved } of topics.records(topicOf(table), partition)) {
+        const text = Buffer.from(value ?? '').toString();
+        for (const [name, written] of Object.entries(HARD)) if (text.includes(written)) seen[name] = (seen[name] ?? 0) + 1;
+        if (hasMoved) seen['keyChanges'] = (seen['keyChanges'] ?? 0) + 1;
+      }
+  return seen;
 }
 
 async function examine(
-  archives: readonly Fed[],
+  archives: readonly ArchivedTable[],
   duck: Duck,
   topics: TopicReader,
   oracles: readonly Oracle[],
   committed: readonly bigint[],
 ): Promise<Figures> {
   const ends = endsOf(topics.records(`${PREFIX}.transaction`, 0));
-  const figures: Figures = { states: 0, rows: 0, sentAgain: 0, timeless: 0, unresolved: 0 };
+  const figures: Figures = { states: 0, rows: 0, sentAgain: 0, timeless: 0, seen: hardThings(topics) };
   for (const oracle of oracles)
     for (const id of committed) {
       const end = ends.get(id);
       // A transaction that changed nothing is not told of.
       if (end !== undefined) expect({ id, below: end <= oracle.lsn }).toEqual({ id, below: oracle.sees(id) });
     }
-  for (const fed of archives) {
-    const partitions = partitionIds(fed.table).map((_, partition) => topics.records(topicOf(fed.table), partition));
+  for (const { table, archive } of archives) {
+    const partitions = partitionIds(table).map((_, partition) => topics.records(topicOf(table), partition));
     const transactions = transactionsIn(partitions);
-    const { earliestUs, latestUs } = windowOf(fed.archive.known());
+    const { earliestUs, latestUs } = windowOf(archive.known());
     expect(earliestUs).not.toBeNull();
     expect(latestUs).not.toBeNull();
     for (const [number, oracle] of oracles.entries()) {
@@ -180,17 +224,17 @@ async function examine(
       if (!targets.some(([, target]) => target.kind === 'time')) figures.timeless++;
       for (const [name, target] of targets)
         for (const withoutBases of [false, true]) {
-          const built = await buildPastState(fed.archive, duck, target, { withoutBases });
-          const told = { table: fed.table, oracle: number, name, withoutBases };
+          const built = await buildPastState(archive, duck, target, { withoutBases });
+          const told = { table, oracle: number, name, withoutBases };
           if (built.kind !== 'built') throw new Error(`${JSON.stringify(told)}: ${JSON.stringify(built)}`);
-          expect({ ...told, ...differences(await rowsOf(duck, built.columns), oracle.tables[fed.table]) }).toEqual({
+          expect({ ...told, ...differences(await rowsOf(duck, built.columns), oracle.tables[table]) }).toEqual({
             ...{ ...told, missing: [], surplus: [], different: [] },
           });
           expect({ ...told, unresolved: built.proof.unresolved, quarantined: built.proof.quarantined }).toEqual({
             ...{ ...told, unresolved: 0, quarantined: {} },
           });
           figures.states++;
-          figures.rows += oracle.tables[fed.table].size;
+          figures.rows += oracle.tables[table].size;
           if (number === oracles.length - 1 && name === targets[0]?.[0] && !withoutBases) figures.sentAgain += built.proof.late;
         }
     }

@@ -32,7 +32,8 @@ export interface KafkaClientOptions {
 /** A client; nothing is connected yet. CONFIG_INVALID, PASSPHRASE_MISSING: a certificate or a secret is not there. */
 export async function createKafka(cluster: KafkaCluster, options: KafkaClientOptions): Promise<Kafka> {
   // Loaded by whoever connects, and not by all that read the catalog.
-  const [{ Kafka: Client, logLevel }, { installCodecs }] = await Promise.all([import('kafkajs'), import('./codecs.ts')]);
+  const [{ default: kafkajs }, { installCodecs }] = await Promise.all([import('kafkajs'), import('./codecs.ts')]);
+  const { Kafka: Client, logLevel } = kafkajs;
   mendRequestQueue();
   installCodecs();
   const { clientId, variables, onLine, retries = 5 } = options;

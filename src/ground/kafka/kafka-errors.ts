@@ -1,6 +1,9 @@
 /** What kafkajs throws, as codes of the table: who does not answer, and who refuses. */
-import { KafkaJSError, KafkaJSProtocolError, KafkaJSSASLAuthenticationError } from 'kafkajs';
+import kafkajs from 'kafkajs';
 import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
+
+// Node finds no names in a CommonJS module that spreads them.
+const { KafkaJSError, KafkaJSProtocolError, KafkaJSSASLAuthenticationError } = kafkajs;
 
 /** Protocol errors that credentials or rights are the reason of. */
 const DENIED: ReadonlySet<string> = new Set([

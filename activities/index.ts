@@ -2,6 +2,7 @@
 import { createJobActivities } from './jobs.ts';
 import { createLifecycleActivities } from './lifecycle.ts';
 import { createReplicationActivities } from './replication.ts';
+import { createRestoringTablesActivities } from './restoring-tables.ts';
 import { createServingActivities } from './serving.ts';
 import { createShippingActivities, type ActivityParts } from './shipping.ts';
 
@@ -11,5 +12,6 @@ export const createActivities = (parts: ActivityParts) => ({
   ...createLifecycleActivities(parts),
   ...createServingActivities(parts),
   ...createReplicationActivities(parts),
+  ...createRestoringTablesActivities(parts),
 });
 export type Activities = ReturnType<typeof createActivities>;

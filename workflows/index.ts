@@ -9,6 +9,7 @@ export { deleteSnapshot } from './deleteSnapshot.ts';
 export { detachDisk } from './detachDisk.ts';
 export { hydrateDisk } from './hydrateDisk.ts';
 export { replicateSnapshot } from './replicateSnapshot.ts';
+export { restoreTable } from './restoreTable.ts';
 export { restoreVolume } from './restoreVolume.ts';
 export { runPolicy } from './runPolicy.ts';
 export { runTrigger } from './runTrigger.ts';

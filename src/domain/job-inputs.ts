@@ -14,6 +14,7 @@ import {
 } from './id-schemas.ts';
 import { NAME_PATTERN } from './ids.ts';
 import type { JobKind } from './jobs.ts';
+import { pastAsked, pastOutput } from './past-states.ts';
 import { DESTINATIONS_MAX } from './limits.ts';
 
 const path = z.string().min(1).max(4096).startsWith('/');
@@ -133,6 +134,17 @@ export const archiveTableInput = z.strictObject({
 });
 export type ArchiveTableInput = z.input<typeof archiveTableInput>;
 
+export const restoreTableInput = z.strictObject({
+  /** As the catalog names it. */
+  table: z.string().regex(NAME_PATTERN),
+  /** Default: as young as can be had. */
+  at: pastAsked.optional(),
+  output: pastOutput,
+  /** Whose file system an output's path is on. Default: of whichever controller takes the job. */
+  host: host.optional(),
+});
+export type RestoreTableInput = z.input<typeof restoreTableInput>;
+
 export const captureGroupInput = z.strictObject({
   volumes: z.array(volume).min(2).max(64),
   label: z.string().max(200).optional(),
@@ -159,5 +171,6 @@ export const JOB_SCHEMAS = {
   hydrateDisk: hydrateInput,
   replicateSnapshot: replicateInput,
   archiveTable: archiveTableInput,
+  restoreTable: restoreTableInput,
   captureGroup: captureGroupInput,
 } as const satisfies Record<JobKind, z.ZodType>;

@@ -6,6 +6,7 @@
  */
 import type { ErrorCode } from './errors.ts';
 import type { RepositoryName, SnapshotId, StoreName, VolumeName } from './ids.ts';
+import { outputName } from './output-name.ts';
 import type { ReplicationFigures } from './replication.ts';
 import type {
   ArchiveTableInput,
@@ -19,6 +20,7 @@ import type {
   HydrateInput,
   ReplicateInput,
   RestoreInput,
+  RestoreTableInput,
   VerifyInput,
 } from './job-inputs.ts';
 
@@ -167,6 +169,38 @@ export interface ArchiveTableResult {
   readonly table: string;
 }
 
+export interface RestoreTableResult {
+  readonly table: string;
+  /** Where it is, in words. */
+  readonly output: string;
+  readonly rows: number;
+  /** Of all rows, whatever their order: the same table has the same hash. */
+  readonly hash: string;
+  /** All below this place of the source's log is in; null: all that was archived. */
+  readonly cut: string | null;
+  /** The moment that was asked for, or that LATEST was; null: it was asked for by place or transaction. */
+  readonly atUs: number | null;
+  readonly earliest: string;
+  readonly latest: string;
+  /** Events over all of the archive that were not taken as they came. */
+  readonly late: number;
+  readonly contradicted: number;
+  readonly quarantined: number;
+  readonly gaps: number;
+  /** Cells for which no value was ever archived. */
+  readonly unresolved: number;
+  /** Offsets that were read after each partition's base, of the first hundred partitions. */
+  readonly partitions: readonly {
+    readonly id: string;
+    readonly base: number | null;
+    readonly from: number | null;
+    readonly to: number | null;
+  }[];
+  /** Columns of the output, of the first hundred. `misfits`: cells that are not what the schema says, for which the column is JSON text. */
+  readonly columns: readonly { readonly name: string; readonly type: string; readonly key: boolean; readonly misfits: number }[];
+  readonly readBytes: number;
+}
+
 export interface CaptureGroupResult {
   /** In the order in which they were named. */
   readonly captures: readonly CaptureResult[];
@@ -187,6 +221,8 @@ export const JOB_IDS = {
   hydrateDisk: (input: HydrateInput): string => `hydrate.${input.volume}.${hashOf(`${input.host ?? ''}:${input.target}`)}`,
   replicateSnapshot: (input: ReplicateInput): string => `replicate.${input.receiver}.${input.volume}`,
   archiveTable: (input: ArchiveTableInput): string => `archive.${input.table}`,
+  restoreTable: (input: RestoreTableInput): string =>
+    `restore-table.${input.table}.${hashOf(`${input.host ?? ''}:${outputName(input.output)}`)}`,
   captureGroup: (input: CaptureGroupInput): string => `capture-group.${hashOf([...input.volumes].sort().join(' '))}`,
 } as const;
 export type JobKind = keyof typeof JOB_IDS;
@@ -203,6 +239,7 @@ export interface JobInputs {
   readonly hydrateDisk: HydrateInput;
   readonly replicateSnapshot: ReplicateInput;
   readonly archiveTable: ArchiveTableInput;
+  readonly restoreTable: RestoreTableInput;
   readonly captureGroup: CaptureGroupInput;
 }
 
@@ -218,6 +255,7 @@ export interface JobResults {
   readonly hydrateDisk: HydrateResult;
   readonly replicateSnapshot: ReplicateResult;
   readonly archiveTable: ArchiveTableResult;
+  readonly restoreTable: RestoreTableResult;
   readonly captureGroup: CaptureGroupResult;
 }
 

@@ -63,15 +63,3 @@ export type PastOutput = z.infer<typeof pastOutput>;
 export type FileOutput = z.infer<typeof fileOutput>;
 export type TopicOutput = z.infer<typeof topicOutput>;
 export type PostgresOutput = z.infer<typeof postgresOutput>;
-
-/** One line that a person knows it by. */
-export function outputName(output: PastOutput): string {
-  switch (output.kind) {
-    case 'file':
-      return output.path;
-    case 'topic':
-      return `topic ${output.topic}`;
-    case 'postgres':
-      return `table ${output.table} of ${output.server.database} at ${output.server.host}:${output.server.port}`;
-  }
-}

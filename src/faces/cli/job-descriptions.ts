@@ -11,9 +11,12 @@ import type {
   HydrateInput,
   ReplicateInput,
   RestoreInput,
+  RestoreTableInput,
   VerifyInput,
 } from '../../domain/job-inputs.ts';
 import type { JobInputs, JobKind } from '../../domain/jobs.ts';
+import { formatMicros } from '../../domain/micros.ts';
+import { outputName } from '../../domain/output-name.ts';
 
 export interface JobWords {
   /** One line. */
@@ -39,8 +42,22 @@ const SUMMARIES: { readonly [Kind in JobKind]: (input: JobInputs[Kind]) => strin
     `Restore ${volume} ${snapshot ?? '(newest)'} from ${store} to ${target} while it is served`,
   replicateSnapshot: ({ volume, receiver, snapshot }: ReplicateInput) => `Replicate ${volume} ${snapshot ?? '(newest)'} to ${receiver}`,
   archiveTable: ({ table }: ArchiveTableInput) => `Archive the table ${table}`,
+  restoreTable: ({ table, at, output }: RestoreTableInput) => `Restore ${table} ${momentOf(at)} to ${outputName(output)}`,
   captureGroup: ({ volumes }: CaptureGroupInput) => `Capture ${volumes.join(', ')} at one moment`,
 };
+
+function momentOf(at: RestoreTableInput['at']): string {
+  switch (at?.kind) {
+    case 'time':
+      return `as of ${formatMicros(at.us)}`;
+    case 'position':
+      return `as of position ${at.position}`;
+    case 'transaction':
+      return `as of ${at.edge} transaction ${at.id}`;
+    default:
+      return '(newest)';
+  }
+}
 
 export function describeInput<Kind extends JobKind>(kind: Kind, input: JobInputs[Kind]): JobWords {
   const given = Object.entries(input).filter(([, value]) => value !== undefined);

@@ -17,9 +17,11 @@ import type {
   JobResults,
   ReplicateResult,
   RestoreResult,
+  RestoreTableResult,
   StoreOutcome,
   VerifyResult,
 } from '../../domain/jobs.ts';
+import { formatMicros } from '../../domain/micros.ts';
 import type { ReplicationFigures } from '../../domain/replication.ts';
 import { counted, formatBytes } from './quantities.ts';
 
@@ -117,11 +119,25 @@ const READERS: { readonly [Kind in JobKind]: (result: JobResults[Kind]) => Reada
     ],
     exitCode: 0,
   }),
+  restoreTable: (result: RestoreTableResult) => ({ lines: restoredTable(result), exitCode: 0 }),
   archiveTable: ({ table }: ArchiveTableResult) => ({ lines: [`${table} is archived no more: it is not in the catalog`], exitCode: 0 }),
   captureGroup: ({ captures }: CaptureGroupResult) => {
     const readable = captures.map((one) => readResult('captureSnapshot', one));
     return { lines: readable.flatMap(({ lines }) => lines), exitCode: Math.max(0, ...readable.map(({ exitCode }) => exitCode)) };
   },
+};
+
+const restoredTable = (result: RestoreTableResult): readonly string[] => {
+  const { table, output, rows, hash, cut, atUs, columns } = result;
+  const oddities = (['late', 'contradicted', 'quarantined', 'gaps', 'unresolved'] as const).filter((name) => result[name] > 0);
+  return [
+    `${table}${atUs === null ? '' : ` as of ${formatMicros(atUs)}`} is at ${output}: ${counted(rows, 'row')}, hash ${hash}`,
+    `  ${cut === null ? 'all that was archived' : `all below position ${cut}`}; ${formatBytes(result.readBytes)} read`,
+    ...(oddities.length === 0 ? [] : [`  not taken as it came: ${oddities.map((name) => `${name} ${result[name]}`).join(', ')}`]),
+    ...columns
+      .filter(({ misfits }) => misfits > 0)
+      .map(({ name, misfits }) => `  ${name} is JSON text: ${counted(misfits, 'value')} of it did not fit its type`),
+  ];
 };
 
 /** Damaged values shown to a person; JSON has all that the job names. */

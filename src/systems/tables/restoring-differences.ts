@@ -6,7 +6,7 @@ import { canonicalKey, parsed } from '../../engine/tables/events/json-text.ts';
 import { jsonDifferences, sqlDifferences } from '../../engine/tables/diff/difference-lines.ts';
 import { findDifferences, type DifferenceCounts, type DifferenceFilter } from '../../engine/tables/diff/differences.ts';
 import { openLineFile } from '../../engine/tables/outputs/line-file.ts';
-import { asideOf, clearAside, land, prepareLanding } from '../../engine/tables/outputs/landing.ts';
+import { asideOf, clearAsides, land, prepareLanding } from '../../engine/tables/outputs/landing.ts';
 import { parseSqlTable } from '../../engine/tables/outputs/sql-text.ts';
 import type { ColumnReport } from '../../engine/tables/outputs/typed-rows.ts';
 import { openTable } from './opening.ts';
@@ -71,11 +71,12 @@ export async function differencesOf(home: Home, asked: DifferencesAsked, onLine:
 
 async function writeLines(lines: AsyncIterable<string>, path: string, owner: string): Promise<void> {
   try {
-    await using file = await openLineFile(asideOf(path, owner));
+    const aside = asideOf(path, owner, 'only');
+    await using file = await openLineFile(aside);
     for await (const line of lines) await file.write(line);
     await file.end();
-    await land(path, owner);
+    await land(path, aside);
   } finally {
-    await clearAside(path, owner);
+    await clearAsides(path, owner);
   }
 }

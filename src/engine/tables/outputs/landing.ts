@@ -13,9 +13,12 @@ import { syncFolder } from '../../../ground/stores/file-root.ts';
 
 const MARK = '.holdfast-part';
 
-/** Where a try writes. `owner`: of the job, the same for all its tries. */
-export const asideOf = (target: string, owner: string): string =>
-  path.join(path.dirname(target), `.${path.basename(target)}.${owner}${MARK}`);
+/**
+ * Where a try writes. `owner`: of the job, the same for all its tries, without a dot; `tried`: of the try, for one that was taken for dead may write
+ * on, and must not find the file of the next one under its name.
+ */
+export const asideOf = (target: string, owner: string, tried: string): string =>
+  path.join(path.dirname(target), `.${path.basename(target)}.${owner}_${tried}${MARK}`);
 
 export const exists = (target: string): HoldfastError =>
   new HoldfastError('TARGET_EXISTS', `${target} is there already`, { target, expected: 'a target that is not there yet' });
@@ -30,9 +33,16 @@ export const unwritable = (target: string, cause: unknown): unknown =>
         cause,
       );
 
-/** An owner has no dot, so `.a.b.<owner>` belongs to `a.b` and not to `a`. */
-const isAsideOf = (target: string, name: string): boolean =>
-  name.startsWith(`.${target}.`) && name.endsWith(MARK) && !name.slice(target.length + 2, -MARK.length).includes('.');
+/** Names aside of a target, of one owner or of all. An owner has no dot, so `.a.b.<owner>` belongs to `a.b` and not to `a`. */
+async function asidesOf(target: string, owner: string | null): Promise<string[]> {
+  const [folder, before] = [path.dirname(target), `.${path.basename(target)}.`];
+  const names = await readdir(folder);
+  const isOne = (name: string): boolean => {
+    const whose = name.slice(before.length, -MARK.length);
+    return name.startsWith(before) && name.endsWith(MARK) && !whose.includes('.') && (owner === null || whose.startsWith(`${owner}_`));
+  };
+  return names.filter(isOne).map((name) => path.join(folder, name));
+}
 
 async function inodeOf(file: string): Promise<string | null> {
   try {
@@ -52,12 +62,10 @@ export async function prepareLanding(target: string, owner: string): Promise<'fr
   try {
     const there = await inodeOf(target);
     if (there !== null) {
-      if (there === (await inodeOf(asideOf(target, owner)))) return 'landed';
+      for (const aside of await asidesOf(target, owner)) if ((await inodeOf(aside)) === there) return 'landed';
       throw exists(target);
     }
-    const folder = path.dirname(target);
-    const left = (await readdir(folder)).filter((name) => isAsideOf(path.basename(target), name));
-    for (const name of left) await rm(path.join(folder, name), { force: true });
+    for (const aside of await asidesOf(target, null)) await rm(aside, { force: true });
     return 'free';
   } catch (error) {
     throw unwritable(target, error);
@@ -65,8 +73,7 @@ export async function prepareLanding(target: string, owner: string): Promise<'fr
 }
 
 /** Gives what was written aside its name. TARGET_EXISTS when somebody else was first. */
-export async function land(target: string, owner: string): Promise<void> {
-  const aside = asideOf(target, owner);
+export async function land(target: string, aside: string): Promise<void> {
   try {
     await using file = await open(aside, 'r');
     await file.sync();
@@ -89,5 +96,7 @@ async function linkTo(aside: string, target: string): Promise<void> {
   }
 }
 
-/** The end of a job: the name aside goes. */
-export const clearAside = (target: string, owner: string): Promise<void> => rm(asideOf(target, owner), { force: true });
+/** The end of a job: its names aside go. */
+export async function clearAsides(target: string, owner: string): Promise<void> {
+  for (const aside of await asidesOf(target, owner)) await rm(aside, { force: true });
+}

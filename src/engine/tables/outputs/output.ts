@@ -2,11 +2,12 @@
  * A past state put somewhere new, in three steps that a crash may fall between: `prepareOutput` sees that it is free, or that this job
  * has filled it; `writeOutput` fills it, so that it is there as a whole or (a topic) is known to be unfinished; `endOutput` tidies up. Each may be called again.
  */
+import { randomBytes } from 'node:crypto';
 import type { Duck } from '../archive/duck.ts';
 import { writeColumnar } from './columnar-file.ts';
 import type { Course } from './course.ts';
 import { prepareTopic, removeTopic, writeTopic } from './kafka-topic.ts';
-import { asideOf, clearAside, land, prepareLanding } from './landing.ts';
+import { asideOf, clearAsides, land, prepareLanding } from './landing.ts';
 import { preparePostgres, writePostgres } from './postgres-table.ts';
 import { writeJsonLines, writeSql } from './row-files.ts';
 import { parseSqlTable } from './sql-text.ts';
@@ -49,10 +50,10 @@ export async function writeOutput(
     case 'topic':
       return writeTopic(duck, rows, output, variables, course);
     case 'file': {
-      const aside = asideOf(output.path, owner);
+      const aside = asideOf(output.path, owner, randomBytes(4).toString('hex'));
       await writeFile(duck, rows, output, aside, course);
       course.signal?.throwIfAborted();
-      await land(output.path, owner);
+      await land(output.path, aside);
     }
   }
 }
@@ -71,6 +72,6 @@ function writeFile(duck: Duck, rows: TypedRows, output: SettledFile, aside: stri
 
 /** After the job, however it ended. `failed`: what it made goes. */
 export async function endOutput(output: SettledOutput, { owner, variables }: OutputOwner, failed: 'made' | null): Promise<void> {
-  if (output.kind === 'file') await clearAside(output.path, owner);
+  if (output.kind === 'file') await clearAsides(output.path, owner);
   if (output.kind === 'topic' && failed === 'made') await removeTopic(output, variables);
 }

@@ -92,18 +92,18 @@ test('a try that died is followed by one that succeeds, and leaves nothing', asy
   const rows = await pastOrders();
   const output = file('orders.csv', 'csv');
   // Died while it wrote; and so did somebody else's job, long ago. A file of a like name belongs to another target.
-  writeFileSync(path.join(folder, '.orders.csv.run-1.holdfast-part'), 'half');
-  writeFileSync(path.join(folder, '.orders.csv.run-0.holdfast-part'), 'half');
-  writeFileSync(path.join(folder, '.orders.csv.gz.run-0.holdfast-part'), 'other');
+  writeFileSync(path.join(folder, '.orders.csv.run-1_a.holdfast-part'), 'half');
+  writeFileSync(path.join(folder, '.orders.csv.run-0_b.holdfast-part'), 'half');
+  writeFileSync(path.join(folder, '.orders.csv.gz.run-0_a.holdfast-part'), 'other');
   expect(await prepareOutput(output, mine)).toBe('free');
-  expect(readdirSync(folder)).toEqual(['.orders.csv.gz.run-0.holdfast-part']);
+  expect(readdirSync(folder)).toEqual(['.orders.csv.gz.run-0_a.holdfast-part']);
   await writeOutput(duck, rows, output, mine, {});
   // Its answer was lost: the next try finds its own work, another job somebody's.
   expect(await isLanded(output, mine)).toBe(true);
   await expect(prepareOutput(output, { ...mine, owner: 'run-2' })).rejects.toMatchObject({ code: 'TARGET_EXISTS' });
   await endOutput(output, mine, null);
   await endOutput(output, mine, null);
-  expect(readdirSync(folder)).toEqual(['.orders.csv.gz.run-0.holdfast-part', 'orders.csv']);
+  expect(readdirSync(folder)).toEqual(['.orders.csv.gz.run-0_a.holdfast-part', 'orders.csv']);
 });
 
 test('a folder that is not there, or a full one, is told', async () => {

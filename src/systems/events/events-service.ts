@@ -18,12 +18,13 @@ import {
   type NumberedRegister,
   type PassedEvent,
   type Register,
+  type Registers,
 } from '../../engine/events/position.ts';
 import { createKafka, type KafkaLine } from '../../ground/kafka/kafka-cluster.ts';
 import { kafkaFailure } from '../../ground/kafka/kafka-errors.ts';
 import { listEventLogs } from './event-logs.ts';
 import { createRelay, type LogState } from './relay.ts';
-import { createEventSender } from './sender.ts';
+import { createEventSender, type EventSender } from './sender.ts';
 import { awaitTurn, takeTenure, TENURE_TIMES, type TenureTimes } from './tenure.ts';
 import { runTriggers, type StartOutcome } from './trigger-consumer.ts';
 
@@ -35,6 +36,11 @@ export interface EventsServiceOptions {
   isGone(holder: string): boolean;
   readonly observer?: EventsObserver;
   readonly times?: TenureTimes;
+  /** How fault tests stand between the service and what it relies on. */
+  readonly decorate?: {
+    readonly sender?: (sender: EventSender) => EventSender;
+    readonly registers?: (registers: Registers) => Registers;
+  };
 }
 
 export interface EventsObserver {
@@ -96,14 +102,15 @@ async function serveConfigured(
   stopping: AbortSignal,
   tell: (states: () => readonly LogState[]) => void,
 ): Promise<void> {
-  const { home, isGone, observer = {}, times = TENURE_TIMES } = options;
+  const { home, isGone, observer = {}, times = TENURE_TIMES, decorate } = options;
   const ending = new AbortController();
   const signal = AbortSignal.any([stopping, ending.signal]);
   const watching = watchConfiguration(home, events, signal, () => ending.abort());
   try {
     const { environment, catalogPlace } = home;
+    const registers = createRegisters(catalogPlace, environment.random);
     const tenure = {
-      ...{ registers: createRegisters(catalogPlace, environment.random), self: environment.writer },
+      ...{ registers: decorate?.registers?.(registers) ?? registers, self: environment.writer },
       ...{ isGone, sleep: pause, times },
     };
     const found = await awaitTurn(tenure, signal);
@@ -151,7 +158,7 @@ function createNote({ generation, topic }: EventsRecord, found: NumberedRegister
 
 /** Both directions, until the signal is aborted; what is under way then has GRACE_MS. */
 async function work(
-  { home, start, observer = {} }: EventsServiceOptions,
+  { home, start, observer = {}, decorate }: EventsServiceOptions,
   events: EventsRecord,
   note: Note,
   signal: AbortSignal,
@@ -160,7 +167,8 @@ async function work(
   const { environment, catalog, variables, catalogPlace } = home;
   const { kafkaLine, failed } = observer;
   const client = { clientId: `holdfast/${environment.writer}`, variables, ...(kafkaLine === undefined ? {} : { onLine: kafkaLine }) };
-  const sender = createEventSender(events, client);
+  const plain = createEventSender(events, client);
+  const sender = decorate?.sender?.(plain) ?? plain;
   const relay = createRelay({
     logs: async () => listEventLogs(home, await catalog.sync()),
     send: (some) => sender.send(some),

@@ -17,6 +17,7 @@ import { addReplicateCommands } from './commands/replicate.ts';
 import { addRescueCommands } from './commands/rescue.ts';
 import { addSnapshotCommands } from './commands/snapshot.ts';
 import { addStoreCommands } from './commands/store.ts';
+import { addTableRestoringCommands } from './commands/table-restore.ts';
 import { addTableCommands } from './commands/table.ts';
 import { addTransferCommands } from './commands/transfer.ts';
 import { addTriggerCommands } from './commands/trigger.ts';
@@ -64,7 +65,7 @@ export function createProgram(session: Session, version: string): Command {
   addVolumeCommands(program, session);
   addSnapshotCommands(program, session);
   addTransferCommands(program, session);
-  addTableCommands(program, session);
+  addTableRestoringCommands(addTableCommands(program, session), session);
   addReceiverCommands(program, session);
   addReplicateCommands(program, session);
   addEventsCommands(program, session);

@@ -73,8 +73,8 @@ export interface DataFrame {
   /** Of the body: 0 raw, 1 zstd. */
   readonly codec: 0 | 1;
   readonly body: Buffer;
-  /** Gives the body's memory back, for whoever heard it and has done with it; absent where the body is not the hearer's alone. */
-  readonly free?: () => void;
+  /** Nothing else lies in the body's buffer, or looks at it: who hears it may move it. */
+  readonly isAlone?: boolean;
 }
 
 export interface InquiryFrame {

@@ -92,8 +92,10 @@ export async function ensureRepository(
     const [begun] = await store.list('log/', { limit: 1 });
     if (begun !== undefined)
       throw new HoldfastError('OBJECT_MISSING', 'the key slots of the repository are gone, though its log is there', { object: 'keys/' });
-    const slot = await wrapDataKey(options.random(32), Buffer.from(header.id, 'hex'), passphrase, options.random, options.scryptN);
-    await store.put(keyName(1), encode(slot), { ifAbsent: true });
+    const key = { repositoryId: Buffer.from(header.id, 'hex'), dataKey: options.random(32) };
+    const slot = await wrapDataKey(key.dataKey, key.repositoryId, passphrase, options.random, options.scryptN);
+    // Ours; else somebody else's key is the repository's.
+    if ((await store.put(keyName(1), encode(slot), { ifAbsent: true })) === 'created') return { header, key };
   }
   return unlock(store, header, passphrase);
 }

@@ -28,15 +28,25 @@ export interface CheckedBlob {
 
 /** A blob whose bytes are what its fingerprint says, or why they are not. Valid until the next call. */
 export function openChecked(task: Pick<OpenTask, 'key' | 'start'>, slot: Buffer, blob: StoredBlob): CheckedBlob | Omit<Failure, 'blob'> {
-  return opened(task, slot, blob, (body, fingerprint, rooms) => {
-    const plain = decodeBody(body, fingerprint, blob.offset, rooms.plain);
+  rooms ??= { body: Buffer.allocUnsafeSlow(BODY_BYTES_MAX), plain: Buffer.allocUnsafeSlow(BODY_BYTES_MAX) };
+  const { plain: room } = rooms;
+  return opened(task, slot, blob, rooms.body, (body, fingerprint) => {
+    const plain = decodeBody(body, fingerprint, blob.offset, room);
     return blake3(plain).equals(fingerprint) ? { body, plain } : NOT_ITS_OWN;
   });
 }
 
-/** A blob's body as its seal holds it to its fingerprint: what was sealed under that, and not held against it again. */
-export function openBody(task: Pick<OpenTask, 'key' | 'start'>, slot: Buffer, blob: StoredBlob): UnsealedBlob | Omit<Failure, 'blob'> {
-  return opened(task, slot, blob, (body) => body);
+/**
+ * A blob's body as its seal holds it to its fingerprint: what was sealed under that, and not held against it again. It lies in `room`,
+ * or in a buffer of its own.
+ */
+export function openBody(
+  task: Pick<OpenTask, 'key' | 'start'>,
+  slot: Buffer,
+  blob: StoredBlob,
+  room: Uint8Array,
+): UnsealedBlob | Omit<Failure, 'blob'> {
+  return opened(task, slot, blob, room, (body) => body);
 }
 
 const NOT_ITS_OWN = { code: 'DAMAGED', message: 'a stored value is not what its fingerprint says' } as const;
@@ -45,14 +55,14 @@ function opened<T>(
   task: Pick<OpenTask, 'key' | 'start'>,
   slot: Buffer,
   blob: StoredBlob,
-  use: (body: UnsealedBlob, fingerprint: Buffer, rooms: Rooms) => T | typeof NOT_ITS_OWN,
+  room: Uint8Array,
+  use: (body: UnsealedBlob, fingerprint: Buffer) => T | typeof NOT_ITS_OWN,
 ): T | Omit<Failure, 'blob'> {
-  rooms ??= { body: Buffer.allocUnsafeSlow(BODY_BYTES_MAX), plain: Buffer.allocUnsafeSlow(BODY_BYTES_MAX) };
   const at = blob.offset - task.start;
   const fingerprint = slotFingerprint(slot, blob.place);
   try {
-    const body = unsealBlob(slot.subarray(at, at + blob.length), blob.offset, task.key, fingerprint, rooms.body);
-    return body.kind === 'extent' ? use(body, fingerprint, rooms) : NOT_ITS_OWN;
+    const body = unsealBlob(slot.subarray(at, at + blob.length), blob.offset, task.key, fingerprint, room);
+    return body.kind === 'extent' ? use(body, fingerprint) : NOT_ITS_OWN;
   } catch (error) {
     if (error instanceof HoldfastError) return { code: error.code, message: error.message };
     throw error;

@@ -10,7 +10,7 @@ import { HoldfastError } from '../../domain/errors.ts';
 import { EXTENT_BYTES_MAX } from '../../domain/limits.ts';
 import { decodeBody, fitsCodec, type EncodedBody } from '../sealing/blob.ts';
 import { encoderOf, fillingOf, sealInto } from './seal-task.ts';
-import { slotFingerprint, type TakeResult, type TakeTask } from './tasks.ts';
+import { FINGERPRINT_BYTES, type TakeResult, type TakeTask } from './tasks.ts';
 
 /** A thread's buffer for the plain bytes at hand. */
 let room: Buffer | undefined;
@@ -28,21 +28,21 @@ function openTaken(body: EncodedBody, name: Buffer, extentBytes: number): Buffer
 }
 
 export function takeTask(task: TakeTask): TakeResult {
-  const slot = Buffer.from(task.slot);
   const fillings = task.packs.map(fillingOf);
   const refused: number[] = [];
   const tally = { encoded: 0 };
-  task.bodies.forEach(({ place, offset, length, codec }, position) => {
-    const body = { codec, bytes: slot.subarray(offset, offset + length) };
-    const name = slotFingerprint(slot, place);
+  task.bodies.forEach((body, position) => {
+    const name = Buffer.from(task.names.buffer, task.names.byteOffset + position * FINGERPRINT_BYTES, FINGERPRINT_BYTES);
     const plain = openTaken(body, name, task.extentBytes);
     if (plain === null) {
       refused.push(position);
       for (const filling of fillings) if (filling.target.wants[filling.lengths.length] === position) filling.lengths.push(0);
-      return;
+    } else {
+      const encode = encoderOf(plain, tally);
+      sealInto(fillings, position, name, (wanted) => (fitsCodec(body, wanted) ? body : encode(wanted)));
     }
-    const encode = encoderOf(plain, tally);
-    sealInto(fillings, position, name, (wanted) => (fitsCodec(body, wanted) ? body : encode(wanted)));
+    // It was moved here, and nobody else has it (free-buffer.ts says why it is not left to the garbage collector).
+    body.bytes.buffer.transfer(0);
   });
   return { lengths: fillings.map((filling) => filling.lengths), refused, ...tally };
 }

@@ -2,7 +2,7 @@
  * What a thread can be asked to do, as plain messages.
  *
  * A message is a few hundred bytes of numbers; bytes of volumes and packs stay in shared buffers that the main thread
- * owns and lends for the length of one task. Tasks keep nothing between two calls that matters, so any thread can run
+ * owns and lends for the length of one task, and bodies that come from a wire or go to one are moved, never copied. Tasks keep nothing between two calls that matters, so any thread can run
  * any of them, and an error is a value (a class does not survive the crossing).
  *
  * A slot holds one batch: plain extents side by side from offset 0, and their fingerprints from SLOT_FINGERPRINTS on. For
@@ -17,7 +17,7 @@ export const SLOT_FINGERPRINTS = Math.max(BATCH_BYTES, EXTENT_BYTES_MAX) + 8 * K
 
 /** Values of one task: as many as a slot has fingerprints. */
 export const TASK_VALUES_MAX = BATCH_BYTES / EXTENT_BYTES_MIN;
-const FINGERPRINT_BYTES = 32;
+export const FINGERPRINT_BYTES = 32;
 export const SLOT_BYTES = SLOT_FINGERPRINTS + TASK_VALUES_MAX * FINGERPRINT_BYTES;
 
 /** The i-th fingerprint of a slot. */
@@ -104,32 +104,31 @@ export interface ResealResult extends SealResult {
   readonly failures: OpenResult['failures'];
 }
 
-/** Opens blobs and leaves their bodies in the slot (unseal-task.ts). */
+/** Opens blobs as far as their bodies (unseal-task.ts). */
 export interface UnsealTask extends Omit<OpenTask, 'target'> {
   /** Whether what they hold is decoded and held against their fingerprints, too. */
   readonly inFull: boolean;
 }
 
 export interface UnsealResult {
-  /** Of the blobs that have opened. */
-  readonly bodies: readonly { readonly blob: number; readonly codec: number; readonly length: number }[];
+  /** The bodies, one behind the other. */
+  readonly bytes: ArrayBuffer;
+  /** Of the blobs that have opened, in order. */
+  readonly bodies: readonly { readonly blob: number; readonly codec: number; readonly offset: number; readonly length: number }[];
   readonly failures: OpenResult['failures'];
 }
 
-/** An encoded value in a slot. */
+/** An encoded value; its buffer is moved to the thread, and freed there. */
 export interface TakenBody {
-  /** Number of its name in the slot. */
-  readonly place: number;
-  /** In the slot. */
-  readonly offset: number;
-  readonly length: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
   /** As in a blob: 0 raw, 1 zstd. */
   readonly codec: number;
 }
 
 /** Decodes values that another party has encoded, checks each against its name, and seals those that are true into packs. */
 export interface TakeTask {
-  readonly slot: SharedArrayBuffer;
+  /** One behind the other, 32 bytes each, in the order of `bodies`. */
+  readonly names: Uint8Array;
   /** Plain bytes that each has, exactly. */
   readonly extentBytes: number;
   readonly bodies: readonly TakenBody[];

@@ -2,6 +2,7 @@
  * The entry of a worker thread: one exported function a task, as piscina calls them by name. Errors become values here,
  * because a class and its fields do not survive the crossing between threads.
  */
+import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { HoldfastError } from '../../domain/errors.ts';
 import { hashTask } from './hash-task.ts';
 import { openTask } from './open-task.ts';
@@ -22,9 +23,19 @@ const asOutcome =
     }
   };
 
+/** For results whose buffers are moved to the caller. */
+const moving =
+  <Task, Result>(run: (task: Task) => TaskOutcome<Result>, buffersOf: (result: Result) => ArrayBuffer[]) =>
+  (task: Task): unknown => {
+    const outcome = run(task);
+    const moved = outcome.kind === 'done' ? buffersOf(outcome.result) : [];
+    // Its type of a transferable has names for the symbols, which are values here.
+    return move({ [transferableSymbol]: moved, [valueSymbol]: outcome } as unknown as Parameters<typeof move>[0]);
+  };
+
 export const hash = asOutcome(hashTask);
 export const seal = asOutcome(sealTask);
 export const open = asOutcome(openTask);
 export const reseal = asOutcome(resealTask);
 export const take = asOutcome(takeTask);
-export const unseal = asOutcome(unsealTask);
+export const unseal = moving(asOutcome(unsealTask), ({ bytes }) => [bytes]);

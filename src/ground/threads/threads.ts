@@ -49,8 +49,13 @@ export class Threads implements AsyncDisposable {
     });
   }
 
-  async run<Name extends TaskName>(name: Name, task: Parameters<Tasks[Name]>[0]): Promise<ReturnType<Tasks[Name]>> {
-    const outcome = await this.#pool.run(task, { name });
+  /** `moved`: buffers of the task that are the thread's from now on. */
+  async run<Name extends TaskName>(
+    name: Name,
+    task: Parameters<Tasks[Name]>[0],
+    moved: ArrayBuffer[] = [],
+  ): Promise<ReturnType<Tasks[Name]>> {
+    const outcome = await this.#pool.run(task, { name, transferList: moved });
     if (outcome.kind === 'failed') throw new HoldfastError(outcome.code, outcome.message, outcome.details);
     // The entry exports exactly the tasks of the table under their names.
     return outcome.result as ReturnType<Tasks[Name]>;

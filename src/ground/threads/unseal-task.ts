@@ -1,33 +1,31 @@
 /**
- * Opens the blobs of a range of a pack, and leaves their bodies in the slot.
+ * Opens the blobs of a range of a pack as far as their bodies, into a buffer that the caller is given.
  *
  * For a taker that seals by itself: the body goes over the wire as it is stored, compressed or raw. Its seal was made under its
  * fingerprint, so what opens is what was sealed as that; decoding it to hold it against the fingerprint once more is two thirds of the
- * work, and is done `inFull` only where somebody doubts. A body lies where its ciphertext lay, behind the codec byte, and is never longer.
+ * work, and is done `inFull` only where somebody doubts.
  */
 import { openBody, openChecked } from './open-task.ts';
-import type { OpenResult, StoredBlob, UnsealResult, UnsealTask } from './tasks.ts';
-
-/** Where a blob's body lies once it is unsealed. */
-export const unsealedAt = (start: number, { offset }: Pick<StoredBlob, 'offset'>): number => offset - start + 1;
+import type { OpenResult, UnsealResult, UnsealTask } from './tasks.ts';
 
 export function unsealTask(task: UnsealTask): UnsealResult {
   const slot = Buffer.from(task.slot);
   const failures: OpenResult['failures'][number][] = [];
+  const bytes = Buffer.allocUnsafeSlow(task.blobs.reduce((sum, { length }) => sum + length, 0));
+  let end = 0;
   const bodies: UnsealResult['bodies'][number][] = [];
   task.blobs.forEach((blob, i) => {
-    const opened = task.inFull ? openChecked(task, slot, blob) : openBody(task, slot, blob);
-    if ('code' in opened) {
-      failures.push({ blob: i, ...opened });
-      return;
+    const checked = task.inFull ? openChecked(task, slot, blob) : null;
+    const opened = checked !== null && 'code' in checked ? checked : openBody(task, slot, blob, bytes.subarray(end));
+    if ('code' in opened) failures.push({ blob: i, ...opened });
+    else if (opened.codec > 1) failures.push({ blob: i, code: 'UPGRADE_REQUIRED', message: `unknown codec ${opened.codec} of a blob` });
+    else {
+      const { codec, bytes: body } = opened;
+      // It is there already where OpenSSL could be told to write it there.
+      if (body.buffer !== bytes.buffer) bytes.set(body, end);
+      bodies.push({ blob: i, codec, offset: end, length: body.length });
+      end += body.length;
     }
-    const { codec, bytes } = 'body' in opened ? opened.body : opened;
-    if (codec > 1) {
-      failures.push({ blob: i, code: 'UPGRADE_REQUIRED', message: `unknown codec ${codec} of a blob` });
-      return;
-    }
-    slot.set(bytes, unsealedAt(task.start, blob));
-    bodies.push({ blob: i, codec, length: bytes.length });
   });
-  return { bodies, failures };
+  return { bytes: bytes.buffer, bodies, failures };
 }

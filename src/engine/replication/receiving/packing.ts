@@ -1,7 +1,7 @@
 /**
  * Packs of a session being filled, and what became of each.
  *
- *     bodies in a slot ──▶ lane (one a thread) ──▶ open pack ──full, or asked for──▶ put ──▶ confirmed, or refused
+ *     bodies ──▶ lane (one a thread) ──▶ open pack ──full, or asked for──▶ put ──▶ confirmed, or refused
  *
  * As the pipeline's lanes (transfer/pack-lanes.ts), for one destination and for values that come encoded: a task checks and
  * seals in one go, and is given only as many values as are sure to fit. A put that fails costs its values, not the session:
@@ -11,19 +11,25 @@
 import { MIB, PACK_BYTES_MAX, PUTS_IN_FLIGHT } from '../../../domain/limits.ts';
 import { BLOB_OVERHEAD } from '../../../ground/sealing/blob.ts';
 import { Permits } from '../../../ground/threads/permits.ts';
-import type { PackTarget, TakenBody, TakeResult } from '../../../ground/threads/tasks.ts';
+import { FINGERPRINT_BYTES, type PackTarget, type TakenBody, type TakeResult } from '../../../ground/threads/tasks.ts';
 import type { Threads } from '../../../ground/threads/threads.ts';
 import { directoryBytes, PACK_HEADER, sealDirectory, type PackEntry } from '../../repository/pack.ts';
 import type { Destination, OpenPack } from '../../transfer/contract.ts';
 import type { IdlePack, Rooms } from './rooms.ts';
 import { createTurns } from './turns.ts';
 
-/** A value in a slot, as it came. */
+/** A value as it came. */
 export interface CarriedBody extends TakenBody {
   readonly name: Buffer;
   /** The subtree that it is for; packs are named by the first. */
   readonly subtree: number;
 }
+
+const joined = (values: readonly CarriedBody[]): Uint8Array => {
+  const names = new Uint8Array(values.length * FINGERPRINT_BYTES);
+  values.forEach(({ name }, i) => names.set(name, i * FINGERPRINT_BYTES));
+  return names;
+};
 
 interface Filling {
   readonly open: OpenPack;
@@ -67,15 +73,14 @@ export class Packing {
     this.#turn = new Permits(deps.threads.count);
   }
 
-  /** Gets values of a slot into packs; `onTaken` hears of each part, in order, which of it was not what its name said. */
+  /** Gets values into packs; `onTaken` hears of each part, in order, which of it was not what its name said. */
   async carry(
-    slot: SharedArrayBuffer,
     bodies: readonly CarriedBody[],
     onTaken: (part: readonly CarriedBody[], refused: ReadonlySet<number>) => void,
   ): Promise<void> {
     const lane = await this.#takeLane();
     try {
-      for (let at = 0; at < bodies.length;) at += await this.#carryPart(lane, slot, bodies.slice(at), onTaken);
+      for (let at = 0; at < bodies.length;) at += await this.#carryPart(lane, bodies.slice(at), onTaken);
     } finally {
       this.#giveLane(lane);
     }
@@ -133,7 +138,6 @@ export class Packing {
 
   async #carryPart(
     lane: Lane,
-    slot: SharedArrayBuffer,
     rest: readonly CarriedBody[],
     onTaken: (part: readonly CarriedBody[], refused: ReadonlySet<number>) => void,
   ): Promise<number> {
@@ -145,8 +149,12 @@ export class Packing {
       ...{ buffer: filling.buffer, offset: filling.end, key: filling.open.packKey, codec: destination.codec },
       wants: part.map((_, i) => i),
     };
-    const bodies = part.map(({ place, offset, length, codec }) => ({ place, offset, length, codec }));
-    const { lengths, refused }: TakeResult = await threads.run('take', { slot, extentBytes, bodies, packs: [pack] });
+    const bodies = part.map(({ bytes, codec }) => ({ bytes, codec }));
+    const { lengths, refused }: TakeResult = await threads.run(
+      'take',
+      { names: joined(part), extentBytes, bodies, packs: [pack] },
+      bodies.map(({ bytes }) => bytes.buffer),
+    );
     part.forEach(({ name }, i) => {
       const length = lengths[0]?.[i] ?? 0;
       if (length === 0) return;

@@ -1,6 +1,5 @@
 /**
- * The memory of a receiver: slots that data is checked in, and buffers of packs that are being filled or put, for all
- * sessions together.
+ * The memory of a receiver: buffers of packs that are being filled or put, for all sessions together.
  *
  * A session takes a buffer when it has something to put into it and keeps it until its pack is put, which may be long if its
  * sender goes quiet. So when the buffers are used up, whoever needs one has the pack sent that has waited longest: nobody is
@@ -9,7 +8,6 @@
 import { PACK_BYTES_MAX } from '../../../domain/limits.ts';
 import { BufferPool, type Reservation } from '../../../ground/threads/buffers.ts';
 import { Permits } from '../../../ground/threads/permits.ts';
-import { SLOT_BYTES } from '../../../ground/threads/tasks.ts';
 
 /** A pack that nobody is filling at this moment. */
 export interface IdlePack {
@@ -19,8 +17,6 @@ export interface IdlePack {
 }
 
 export interface Rooms extends Disposable {
-  /** Runs `work` with a slot. */
-  withSlot<T>(signal: AbortSignal, work: (slot: SharedArrayBuffer) => Promise<T>): Promise<T>;
   /** A buffer of PACK_BYTES_MAX. */
   takePack(signal: AbortSignal): Promise<SharedArrayBuffer>;
   givePack(buffer: SharedArrayBuffer): void;
@@ -29,10 +25,9 @@ export interface Rooms extends Disposable {
 }
 
 export async function createRooms(threads: number, packsPerThread: number): Promise<Rooms> {
-  const [slots, packs] = [threads + 1, threads * packsPerThread];
-  const bytes = slots * SLOT_BYTES + packs * PACK_BYTES_MAX;
+  const packs = threads * packsPerThread;
+  const bytes = packs * PACK_BYTES_MAX;
   const reservation: Reservation = await new BufferPool(bytes).reserve(bytes);
-  const freeSlots = new Permits(slots);
   const freePacks = new Permits(packs);
   const idle = new Set<IdlePack>();
   let taken = 0;
@@ -44,16 +39,6 @@ export async function createRooms(threads: number, packsPerThread: number): Prom
 
   return {
     idle,
-    async withSlot(signal, work) {
-      await freeSlots.take(signal);
-      const slot = reservation.take(SLOT_BYTES);
-      try {
-        return await work(slot);
-      } finally {
-        reservation.give(slot);
-        freeSlots.give();
-      }
-    },
     async takePack(signal) {
       if (taken >= packs) relieve();
       taken++;

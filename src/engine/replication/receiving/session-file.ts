@@ -125,6 +125,8 @@ function sessionFile(db: DatabaseSync): SessionFile {
     top: db.prepare('SELECT node, sum FROM tops WHERE subtree = ?'),
     setTop: db.prepare('INSERT OR REPLACE INTO tops (subtree, node, sum) VALUES (?, ?, ?)'),
   };
+  /** A first session asks for each name, and nothing was brought: that is not asked of the file. */
+  let isBarren = db.prepare('SELECT 1 FROM packs LIMIT 1').get() === undefined;
   const transaction = (work: () => void): void => inTransaction(db, work);
   /** Survives the machine: the write-ahead log is synced with it. */
   const synced = (work: () => void): void => {
@@ -193,6 +195,7 @@ function sessionFile(db: DatabaseSync): SessionFile {
     packs: () => sql.packs.all().map((row) => packOf(row)),
     addPack: (pack, entries) =>
       transaction(() => {
+        isBarren = false;
         const no = Number(sql.addPack.get(pack.id, pack.bytes, pack.blobs)?.['no']);
         for (const { fingerprint, offset, length } of entries)
           sql.setBrought.run(fingerprint, no, offset, length, broughtSum(fingerprint, pack.id, offset, length));
@@ -203,7 +206,7 @@ function sessionFile(db: DatabaseSync): SessionFile {
         if (no !== undefined) sql.dropOfPack.run(Number(no));
       }),
     brought(name) {
-      const row = sql.brought.get(name);
+      const row = isBarren ? undefined : sql.brought.get(name);
       if (row === undefined) return null;
       const pack = packOf(row);
       const [offset, length] = [Number(row['offset']), Number(row['length'])];

@@ -134,7 +134,7 @@ export async function openSession(parts: SessionParts): Promise<Session> {
   };
 
   const hearDataOf = async (epoch: number, frames: readonly DataFrame[]): Promise<AnswerFrame[]> => {
-    const answers = await takeData(state, parts.rooms, inHand, epoch, frames);
+    const answers = await takeData(state, inHand, epoch, frames);
     counts.accepted += answers.filter((answer) => answer.kind === 'KEPT' && answer.accepted).length;
     const kept = { kind: 'KEPT' as const, turn: frames[0]?.turn ?? 0, accepted: 0, dropped: 0 };
     for (const answer of answers) {

@@ -4,12 +4,10 @@
  * The same name may come in several exchanges at once. Only one of them is checked at a time, for each that is would lie in a
  * pack; the others wait for what comes of it, and are dropped if it was true.
  */
-import { slotFingerprint } from '../../../ground/threads/tasks.ts';
 import type { DataFrame } from '../frames.ts';
 import type { Committed, Kept, Name, Refused } from '../messages.ts';
 import { hearData, type Receiver } from '../receiver.ts';
 import type { CarriedBody } from './packing.ts';
-import type { Rooms } from './rooms.ts';
 import type { SessionState } from './state.ts';
 
 export type DataAnswer = Kept | Committed | Refused;
@@ -20,10 +18,9 @@ function wantedBy(receiver: Receiver, name: Name): number | null {
   return null;
 }
 
-/** The answer to each frame, in their order. They fit into one slot together. */
+/** The answer to each frame, in their order. What is checked is moved: its frame has no body any more. */
 export async function takeData(
   state: SessionState,
-  rooms: Rooms,
   inHand: Map<Name, Promise<void>>,
   epoch: number,
   frames: readonly DataFrame[],
@@ -35,7 +32,7 @@ export async function takeData(
   };
   for (let rest = frames; rest.length > 0;) {
     const { chosen, later, others } = choose(state, inHand, rest, hear);
-    if (chosen.length > 0) await checked(state, rooms, inHand, chosen, hear);
+    if (chosen.length > 0) await checked(state, inHand, chosen, hear);
     await Promise.all(others);
     rest = later;
   }
@@ -74,7 +71,6 @@ function choose(
 
 async function checked(
   state: SessionState,
-  rooms: Rooms,
   inHand: Map<Name, Promise<void>>,
   chosen: readonly Choice[],
   hear: (frame: DataFrame, isTrue: boolean) => void,
@@ -82,14 +78,11 @@ async function checked(
   const { promise, resolve } = Promise.withResolvers<void>();
   for (const { frame } of chosen) inHand.set(frame.name, promise);
   try {
-    await rooms.withSlot(state.signal, async (slot) => {
-      const bodies = fillSlot(Buffer.from(slot), chosen);
-      let heard = 0;
-      await state.claimed.packing.carry(slot, bodies, (part, refused) => {
-        part.forEach((_, i) => {
-          const choice = chosen[heard++];
-          if (choice !== undefined) hear(choice.frame, !refused.has(i));
-        });
+    let heard = 0;
+    await state.claimed.packing.carry(chosen.map(carried), (part, refused) => {
+      part.forEach((_, i) => {
+        const choice = chosen[heard++];
+        if (choice !== undefined) hear(choice.frame, !refused.has(i));
       });
     });
   } finally {
@@ -98,14 +91,10 @@ async function checked(
   }
 }
 
-function fillSlot(slot: Buffer, chosen: readonly Choice[]): CarriedBody[] {
-  let offset = 0;
-  return chosen.map(({ frame: { name, codec, body, free }, subtree }, place) => {
-    const own = { place, offset, length: body.length, codec, name: Buffer.from(name, 'hex'), subtree };
-    slot.set(body, offset);
-    slotFingerprint(slot, place).set(own.name);
-    offset += body.length;
-    free?.();
-    return own;
-  });
-}
+const carried = ({ frame: { name, codec, body, isAlone }, subtree }: Choice): CarriedBody => ({
+  bytes:
+    isAlone === true && body.buffer instanceof ArrayBuffer
+      ? new Uint8Array(body.buffer, body.byteOffset, body.length)
+      : new Uint8Array(body),
+  ...{ codec, name: Buffer.from(name, 'hex'), subtree },
+});

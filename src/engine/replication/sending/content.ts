@@ -37,6 +37,8 @@ export interface ReadValue {
   readonly extent: number;
   readonly codec: 0 | 1;
   readonly body: Buffer;
+  /** To be called when nobody will look at the body any more. */
+  readonly release?: () => void;
 }
 
 export interface SessionContent {

@@ -98,6 +98,7 @@ export async function openSealedContent(
           const sealed = read.flatMap((value) => {
             const name = wanted.get(value.name)?.name ?? '';
             const bytes = seal(value);
+            value.release?.();
             if (fingerprintOf(bytes).toString('hex') === name) {
               const body = encodeBody(bytes, 'extent', CODEC);
               return [{ name, extent: value.extent, codec: body.codec === 0 ? (0 as const) : (1 as const), body: Buffer.from(body.bytes) }];

@@ -12,7 +12,6 @@
  * However it ends, nothing of it is running when the call returns.
  */
 import { HoldfastError } from '../../../domain/errors.ts';
-import { freeBuffer } from '../../../ground/threads/free-buffer.ts';
 import type { DataFrame, SessionMessageFrame } from '../frames.ts';
 import { beginSubtree, dataDue, type Sender } from '../sender.ts';
 import type { ReadValue } from './content.ts';
@@ -81,9 +80,26 @@ function sayWhatIsReady(shipping: Shipping): void {
   const isReady = (): boolean =>
     outbox.dataBytes >= outbox.exchangeBytes || (outbox.dataBytes > 0 && (!shipping.isReading || shipping.dataUnderWay === 0));
   while (isReady() && shipping.dataUnderWay < window.size() && hasRoom()) {
-    const frames = outbox.takeData((value) => dataFrame(shipping, value));
-    if (frames.length > 0) say(shipping, 'data', frames);
+    const { frames, release } = takeData(shipping);
+    if (frames.length > 0) say(shipping, 'data', frames, release);
   }
+}
+
+/** Frames of what is due still. `release`: nobody needs their bodies any more; what is to be said again is read again. */
+function takeData(shipping: Shipping): { readonly frames: readonly DataFrame[]; readonly release: () => void } {
+  const taken: ReadValue[] = [];
+  const frames = shipping.outbox.takeData((value) => {
+    const frame = dataFrame(shipping, value);
+    if (frame === null) value.release?.();
+    else taken.push(value);
+    return frame;
+  });
+  return {
+    frames,
+    release() {
+      for (const value of taken) value.release?.();
+    },
+  };
 }
 
 function dataFrame({ sender, held }: Shipping, { name, codec, body }: ReadValue): DataFrame | null {
@@ -92,7 +108,7 @@ function dataFrame({ sender, held }: Shipping, { name, codec, body }: ReadValue)
   return due && { kind: 'DATA', asked: due.asked, turn: due.turn, name, codec, body };
 }
 
-function say(shipping: Shipping, kind: 'short' | 'data', frames: readonly SessionMessageFrame[]): void {
+function say(shipping: Shipping, kind: 'short' | 'data', frames: readonly SessionMessageFrame[], release?: () => void): void {
   const { window, first, signal, held, parts, tally } = shipping;
   const count = kind === 'short' ? 'shortUnderWay' : 'dataUnderWay';
   shipping[count]++;
@@ -101,11 +117,8 @@ function say(shipping: Shipping, kind: 'short' | 'data', frames: readonly Sessio
     const said = await sayExchange(shipping, first, frames, signal);
     if (kind === 'data' && said.repeats === 0) window.answered(flight, said.bytes);
     await hearAnswers(shipping, said.pairs);
-    for (const frame of frames) {
-      held.delete(keyOf(frame));
-      // Read anew if it is to be said again.
-      if (frame.kind === 'DATA') freeBuffer(frame.body);
-    }
+    for (const frame of frames) held.delete(keyOf(frame));
+    release?.();
     shipping[count]--;
     parts.onProgress?.({ ...tally });
   });

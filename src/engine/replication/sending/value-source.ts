@@ -7,9 +7,9 @@
  */
 import type { HoldfastError } from '../../../domain/errors.ts';
 import type { Reservation } from '../../../ground/threads/buffers.ts';
-import { SLOT_BYTES } from '../../../ground/threads/tasks.ts';
+import { freeBuffer } from '../../../ground/threads/free-buffer.ts';
+import { SLOT_BYTES, type UnsealResult } from '../../../ground/threads/tasks.ts';
 import type { Threads } from '../../../ground/threads/threads.ts';
-import { unsealedAt } from '../../../ground/threads/unseal-task.ts';
 import { Batches } from '../../transfer/batches.ts';
 import type { ValueReader } from '../../transfer/contract.ts';
 import { fetchSlots, fetchValues, type FetchedRange, type UseRange } from '../../transfer/fetch.ts';
@@ -50,9 +50,9 @@ export function createValueSource({ reader, extentBytes, threads, onLost }: Valu
     const use: UseRange = async (range) => {
       const { slot, start, key } = range;
       const blobs = range.values.map(({ location }, place) => ({ place, offset: location.offset, length: location.length, targets: [] }));
-      const { bodies, failures } = await threads.run('unseal', { slot, start, key, blobs, inFull });
-      await deliver(copied(range, bodies));
-      return failures;
+      const unsealed = await threads.run('unseal', { slot, start, key, blobs, inFull });
+      await deliver(readValues(range, unsealed));
+      return unsealed.failures;
     };
     try {
       await fetchValues(
@@ -83,18 +83,16 @@ export function createValueSource({ reader, extentBytes, threads, onLost }: Valu
   };
 }
 
-/** Bodies out of a slot, each into a buffer of its own: the slot is used again while they are on their way, and each is freed when it was heard. */
-function copied(
-  { slot, start, values }: FetchedRange,
-  bodies: readonly { readonly blob: number; readonly codec: number; readonly length: number }[],
-): ReadValue[] {
-  const from = Buffer.from(slot);
-  return bodies.flatMap(({ blob, codec, length }) => {
+/** The bodies lie in one buffer, which is freed when the last of them was heard. */
+function readValues({ values }: FetchedRange, { bytes, bodies }: UnsealResult): ReadValue[] {
+  let left = bodies.length;
+  const release = (): void => {
+    if (--left === 0) freeBuffer(Buffer.from(bytes));
+  };
+  return bodies.flatMap(({ blob, codec, offset, length }) => {
     const value = values[blob];
     if (value === undefined) return [];
-    const at = unsealedAt(start, value.location);
-    const body = Buffer.allocUnsafeSlow(length);
-    body.set(from.subarray(at, at + length));
-    return [{ name: value.fingerprint.toString('hex'), extent: value.extents[0] ?? 0, codec: codec === 0 ? 0 : 1, body }];
+    const name = value.fingerprint.toString('hex');
+    return [{ name, extent: value.extents[0] ?? 0, codec: codec === 0 ? 0 : 1, body: Buffer.from(bytes, offset, length), release }];
   });
 }

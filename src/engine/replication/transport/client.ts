@@ -8,7 +8,7 @@
 import { request as requestHttp, type ClientRequest, type IncomingMessage } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { HoldfastError, isHoldfastError, messageOf, type ErrorDetails } from '../../../domain/errors.ts';
-import { KIB } from '../../../domain/limits.ts';
+import { KIB, MIB } from '../../../domain/limits.ts';
 import { createLine, type Line } from '../../../ground/stores/line.ts';
 import { checkExposure } from '../../volumes/listening.ts';
 import type { AnswerFrame, FirstFrame, Link, SessionMessageFrame } from '../frames.ts';
@@ -38,7 +38,7 @@ export interface ReceiverLink extends Link, AsyncDisposable {
 
 const REQUEST_TIMEOUT_MS = 120_000;
 /** What is written at once: progress is seen, and a bandwidth is kept, in steps of it. */
-const SLICE_BYTES = 256 * KIB;
+const SLICE_BYTES = MIB;
 /** Of a link with a bandwidth: steps of 20 ms, 1 KiB at the least. */
 const SLICES_PER_SECOND = 50;
 

@@ -5,7 +5,6 @@
 import { isUtf8 } from 'node:buffer';
 import { HoldfastError } from '../../../domain/errors.ts';
 import { LINEAGE_PATTERN, SNAPSHOT_ID_PATTERN, type Lineage, type SnapshotId } from '../../../domain/ids.ts';
-import { freeBuffer } from '../../../ground/threads/free-buffer.ts';
 import type { KnownBase } from '../frames.ts';
 import { NAME_BYTES, PAGES_MAX } from './bounds.ts';
 
@@ -113,11 +112,6 @@ export class ContentReader {
   /** All that is left, as a view. */
   rest(): Buffer {
     return this.#bytes.subarray(this.#pass(this.left));
-  }
-
-  /** Gives back the memory of the content, which is all of its buffer's: views of it are empty afterwards. */
-  free(): void {
-    freeBuffer(this.#bytes);
   }
 
   end(): void {

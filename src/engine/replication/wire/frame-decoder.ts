@@ -14,7 +14,7 @@ export interface FrameReader<Frame> {
   readonly bytesMax: number;
   /** The bits that may be set. */
   readonly flags: number;
-  /** What it reads may be a view of the content, which is then in a buffer of its own. */
+  /** What it reads may be a view of the content, which then is alone in its buffer. */
   readonly keepsContent?: boolean;
   read(content: ContentReader, flags: number): Frame;
 }

@@ -85,7 +85,7 @@ const READERS = {
       name: content.name(),
       codec: readCodec(content),
       body: content.rest(),
-      free: () => content.free(),
+      isAlone: true,
     }),
   },
   PUSH_INQUIRY: {

@@ -121,7 +121,8 @@ export async function runTablesBench(args: readonly string[]): Promise<void> {
     fold: only.has('fold') ? await beside(bench, work, sizes) : null,
     growth: only.has('growth') ? { snapshotSeconds, ...(await growth(bench, work, sizes)) } : null,
   };
-  if (values.only === ALL && values.events === EVENTS) writeFileSync(path.join(import.meta.dirname, 'results', 'tables.json'), `${JSON.stringify(results, null, 2)}\n`);
+  if (values.only === ALL && values.events === EVENTS)
+    writeFileSync(path.join(import.meta.dirname, 'results', 'tables.json'), `${JSON.stringify(results, null, 2)}\n`);
   process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);
   rmSync(work, { recursive: true, force: true });
 }

@@ -144,6 +144,15 @@ test.each([
   expect(await at(10)).toEqual({ '2': null, '3': null, '4': null, ...others });
 });
 
+test('a key that has moved to a partition of a lower number is decided by its place, though nothing was late', async () => {
+  const { put, grow, at } = await open(2);
+  await put(1, event('c', 1, 1, 10, 11, 'first'), event('c', 2, 5, 50, 51));
+  await grow();
+  await put(0, event('u', 1, 2, 20, 21, 'second'), event('c', 3, 6, 60, 61));
+  expect(await at(1)).toEqual({ '1': '"first"' });
+  expect(await at(6)).toEqual({ '1': '"second"', '2': null, '3': null });
+});
+
 test('a snapshot that was begun before keys could move, and forgets too much for that, is refused', async () => {
   const { archive, put, snapshot, grow } = await open(1);
   await put(0, event('c', 1, 1, 10, 11));

@@ -13,7 +13,7 @@ import { sqlText, type Duck } from '../archive/duck.ts';
 import { cellColumn } from '../archive/rows.ts';
 import { UNAVAILABLE } from '../events/event.ts';
 import type { Position } from '../events/position.ts';
-import type { LoadedEvents } from './loading.ts';
+import { OFFSET_BITS, type LoadedEvents } from './loading.ts';
 import { isNumbered } from './targets.ts';
 
 /** Fields of the deciding event beside its cells, as they stand in a segment. */
@@ -24,16 +24,37 @@ const sqlPosition = (position: Position): string => `${position}::UHUGEINT`;
 const givers = (unavailable: readonly number[]): readonly string[] =>
   unavailable.map((column) => `arg_max(_id, _pos) FILTER (WHERE ${cellColumn(column)} IS DISTINCT FROM '${UNAVAILABLE}') AS _m${column}`);
 
+interface Between {
+  /** Exclusive; null: no bound. */
+  readonly above: Position | null;
+  readonly below: Position | null;
+}
+
 /**
- * A query of the deciding event of each key below the cut (null: of all), with `unavailable` columns merged where they can be. What is not above
- * the last truncate is left out: it decides nothing and gives nothing.
+ * Makes the table `winners`: of each key the deciding event of those in between, `_w`, and for each unavailable column its giver, `_m<column>`. Where
+ * nothing was late, offsets of a partition rise with positions, and the highest offset is found in half the time; unless a key
+ * turns out to have events in several partitions.
  */
-export function decidingEvents({ columns, unavailable }: LoadedEvents, cut: Position | null, truncated: Position | null): string {
+export async function findWinners(duck: Duck, { unavailable, inOrder, highest }: LoadedEvents, { above, below }: Between): Promise<void> {
   const bounds = [
-    ...(cut === null ? [] : [`_pos < ${sqlPosition(cut)}`]),
-    ...(truncated === null ? [] : [`_pos > ${sqlPosition(truncated)}`]),
+    ...(below === null || highest === null || highest < below ? [] : [`_pos < ${sqlPosition(below)}`]),
+    ...(above === null ? [] : [`_pos > ${sqlPosition(above)}`]),
   ];
-  const where = bounds.length === 0 ? '' : `WHERE ${bounds.join(' AND ')}`;
+  const from = `FROM events ${bounds.length === 0 ? '' : `WHERE ${bounds.join(' AND ')}`} GROUP BY _key`;
+  if (inOrder && unavailable.length === 0) {
+    await duck.run(`CREATE OR REPLACE TEMP TABLE winners AS SELECT max(_id) AS _w, min(_id) AS _first ${from}`);
+    const [[apart] = []] = await duck.rows(`SELECT count(*) FROM winners WHERE _w >> ${OFFSET_BITS} <> _first >> ${OFFSET_BITS}`);
+    if (Number(apart) === 0) return;
+  }
+  await duck.run(
+    `CREATE OR REPLACE TEMP TABLE winners AS SELECT ${['arg_max(_id, _pos) AS _w', ...givers(unavailable)].join(', ')} ${from}`,
+  );
+}
+
+/** A query of these fields of the deciding events, with `unavailable` columns merged where they can be. */
+function decidingEvents({ columns, unavailable }: LoadedEvents, fields: readonly string[]): string {
+  if (unavailable.length === 0)
+    return `SELECT ${[...fields, ...columns.map(cellColumn)].join(', ')} FROM events SEMI JOIN winners ON _id = _w`;
   const merged = new Set(unavailable);
   const cell = (column: number): string => {
     const name = cellColumn(column);
@@ -45,23 +66,21 @@ export function decidingEvents({ columns, unavailable }: LoadedEvents, cut: Posi
       `LEFT JOIN (SELECT _id, ${cellColumn(column)} FROM events SEMI JOIN winners ON events._id = winners._m${column}) k${column}
          ON e.${cellColumn(column)} = '${UNAVAILABLE}' AND w._m${column} = k${column}._id`,
   );
-  return `WITH winners AS MATERIALIZED (SELECT ${['arg_max(_id, _pos) AS _w', ...givers(unavailable)].join(', ')} FROM events ${where} GROUP BY _key)
-    SELECT ${['_key', ...DECIDING].map((name) => `e.${name}`).join(', ')}${columns.map((column) => `, ${cell(column)}`).join('')}
-    FROM events e JOIN winners w ON e._id = w._w ${joins.join(' ')}`;
+  return `SELECT ${[...fields.map((name) => `e.${name}`), ...columns.map(cell)].join(', ')} FROM events e JOIN winners w ON e._id = w._w ${joins.join(' ')}`;
 }
 
 /**
- * A query of the deciding events that `counts` takes and, where one has a placeholder, of the events it would be taken from: all as they came. A
+ * A query of those of the winners that `counts` takes and, where one has a placeholder, of the events it would be taken from: all as they came. A
  * partition does not merge by itself, for where keys have moved between partitions the value may be another one's.
  */
 export function keptEvents({ columns, unavailable }: LoadedEvents, counts: string): string {
-  const fields = ['_key', ...DECIDING, ...columns.map(cellColumn)].join(', ');
+  const fields = `SELECT ${['_key', ...DECIDING, ...columns.map(cellColumn)].join(', ')} FROM events SEMI JOIN`;
+  if (unavailable.length === 0) return `${fields} winners ON _id = _w WHERE ${counts}`;
   const kept = unavailable.map(
     (column) => ` UNION SELECT _m${column} FROM deciding WHERE ${cellColumn(column)} = '${UNAVAILABLE}' AND _m${column} IS NOT NULL`,
   );
-  return `WITH winners AS MATERIALIZED (SELECT ${['arg_max(_id, _pos) AS _w', ...givers(unavailable)].join(', ')} FROM events GROUP BY _key),
-      deciding AS MATERIALIZED (SELECT * FROM events JOIN winners ON _id = _w WHERE ${counts})
-    SELECT ${fields} FROM events SEMI JOIN (SELECT _w AS _kept FROM deciding${kept.join('')}) ON _id = _kept`;
+  return `WITH deciding AS MATERIALIZED (SELECT * FROM events JOIN winners ON _id = _w WHERE ${counts})
+    ${fields} (SELECT _w AS _kept FROM deciding${kept.join('')}) ON _id = _kept`;
 }
 
 /** What counts of deciding events: rows that no truncate has taken. */
@@ -75,8 +94,11 @@ export const isLive = (truncated: Position | null): string =>
 export async function foldPast(duck: Duck, loaded: LoadedEvents, cut: Position | null, truncated: Position | null): Promise<number> {
   const cells = loaded.columns.map(cellColumn);
   const unknown = loaded.unavailable.map((column) => `(CASE WHEN ${cellColumn(column)} = '${UNAVAILABLE}' THEN 1 ELSE 0 END)`).join(' + ');
+  // What is not above the last truncate decides nothing and gives nothing.
+  await findWinners(duck, loaded, { above: truncated, below: cut });
+  const deciding = decidingEvents(loaded, ['_key', '_schema', '_op', '_pos']);
   await duck.run(
-    `CREATE OR REPLACE TABLE past AS SELECT ${['_key', '_schema', ...cells].join(', ')} FROM (${decidingEvents(loaded, cut, truncated)}) WHERE ${isLive(truncated)}`,
+    `CREATE OR REPLACE TABLE past AS SELECT ${['_key', '_schema', ...cells].join(', ')} FROM (${deciding}) WHERE ${isLive(truncated)}`,
   );
   if (unknown === '') return 0;
   const [[unresolved] = []] = await duck.rows(`SELECT coalesce(sum(${unknown}), 0)::BIGINT FROM past`);

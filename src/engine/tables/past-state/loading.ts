@@ -9,6 +9,7 @@ import type { Duck } from '../archive/duck.ts';
 import { sqlText } from '../archive/duck.ts';
 import { closeAllBut, openFiles } from '../archive/opened-files.ts';
 import { cellColumn, columnDefinitions, FIXED_COLUMNS } from '../archive/rows.ts';
+import { parsePosition, type Position } from '../events/position.ts';
 import type { PartitionPlan } from './plan.ts';
 
 export interface LoadedEvents {
@@ -16,7 +17,14 @@ export interface LoadedEvents {
   readonly columns: readonly number[];
   /** Numbers of those that are unavailable somewhere. */
   readonly unavailable: readonly number[];
+  /** In each partition offsets rise with positions: nothing since its base was late. */
+  readonly inOrder: boolean;
+  /** No event stands above it; null: there is none. */
+  readonly highest: Position | null;
 }
+
+/** Of an event's `_id`, below its partition's number. */
+export const OFFSET_BITS = 48;
 
 export async function loadEvents(archive: TableArchive, duck: Duck, partitions: readonly PartitionPlan[]): Promise<LoadedEvents> {
   const baseFiles = partitions.map(({ base }) => base?.file ?? null);
@@ -29,7 +37,7 @@ export async function loadEvents(archive: TableArchive, duck: Duck, partitions: 
   await createPlanTable(duck, partitions);
   await closeAllBut(duck, [...baseFiles, ...segmentFiles]);
   await duck.run(
-    `CREATE OR REPLACE VIEW events AS SELECT *, ((_hi::UHUGEINT << 64) | _lo::UHUGEINT) AS _pos, ((_partition::UBIGINT << 48) | _offset::UBIGINT) AS _id FROM (
+    `CREATE OR REPLACE VIEW events AS SELECT *, ((_hi::UHUGEINT << 64) | _lo::UHUGEINT) AS _pos, ((_partition::UBIGINT << ${OFFSET_BITS}) | _offset::UBIGINT) AS _id FROM (
        SELECT * FROM bases UNION ALL BY NAME
        SELECT segments.* FROM segments JOIN taken ON segments._partition = taken.number
        WHERE segments._offset >= taken.since AND segments._op <> 'q')`,
@@ -37,7 +45,13 @@ export async function loadEvents(archive: TableArchive, duck: Duck, partitions: 
   const unavailable = new Set(
     partitions.flatMap(({ base, parts }) => [...(base?.unavailable ?? []), ...parts.flatMap((part) => part.unavailable)]),
   );
+  const highs = partitions.flatMap(({ base, parts }) => [...(base === null ? [] : [base.high]), ...parts.map(({ high }) => high)]);
   return {
+    inOrder: partitions.every(({ parts }) => parts.every(({ late }) => late === 0)),
+    highest: highs.reduce<Position | null>(
+      (most, high) => (most === null || parsePosition(high) > most ? parsePosition(high) : most),
+      null,
+    ),
     columns: [...columns].sort((a, b) => a - b),
     unavailable: [...unavailable].filter((column) => columns.has(column)).sort((a, b) => a - b),
   };

@@ -30,12 +30,11 @@ export async function proveContent(duck: Duck, columns: readonly number[], names
   const named = columns
     .map((column) => ({ cell: cellColumn(column), name: names[column] ?? '' }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
-  const text = [
-    '_key',
-    ...named.map(({ cell, name }) => `coalesce(chr(10) || ${sqlText(`${JSON.stringify(name)}:`)} || ${cell}, '')`),
-  ].join(' || ');
+  // concat passes over nulls: a column that a row does not have.
+  const cells = named.map(({ cell, name }) => `CASE WHEN ${cell} IS NOT NULL THEN ${sqlText(`\n${JSON.stringify(name)}:`)} END, ${cell}`);
+  const text = `concat(${['_key', ...cells].join(', ')})`;
   const [[rows, upper, lower] = []] = await duck.rows(
-    `SELECT count(*), coalesce(sum(('0x' || h[1:16])::UBIGINT), 0)::VARCHAR, coalesce(sum(('0x' || h[17:32])::UBIGINT), 0)::VARCHAR
+    `SELECT count(*), coalesce(sum(('0x' || left(h, 16))::UBIGINT), 0)::VARCHAR, coalesce(sum(('0x' || substr(h, 17, 16))::UBIGINT), 0)::VARCHAR
      FROM (SELECT sha256(${text}) AS h FROM past)`,
   );
   const hash = ((BigInt(String(upper)) << 64n) + BigInt(String(lower))) % MODULUS;
@@ -47,8 +46,8 @@ export async function proveContent(duck: Duck, columns: readonly number[], names
 async function proveColumns(duck: Duck, named: readonly { readonly cell: string; readonly name: string }[]): Promise<ColumnProof[]> {
   if (named.length === 0) return [];
   const wanted = named.map(({ cell }) => {
-    const number = `TRY_CAST(${cell} AS DOUBLE)`;
     const isText = `starts_with(${cell}, '"')`;
+    const number = `CASE WHEN NOT ${isText} THEN TRY_CAST(${cell} AS DOUBLE) END`;
     return `count(*) FILTER (WHERE ${cell} = 'null'), count(*) FILTER (WHERE ${cell} IS NULL), arg_min(${cell}, ${number}), arg_max(${cell}, ${number}),
       left(min(${cell}) FILTER (WHERE ${isText}), 100), left(max(${cell}) FILTER (WHERE ${isText}), 100)`;
   });

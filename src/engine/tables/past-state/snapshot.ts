@@ -14,7 +14,7 @@ import type { PartitionState, TableState } from '../archive/state.ts';
 import { keepFile } from '../archive/writer.ts';
 import { UNAVAILABLE } from '../events/event.ts';
 import { parsePosition, positionText, POSITION_ZERO } from '../events/position.ts';
-import { isLive, keptEvents } from './fold.ts';
+import { findWinners, isLive, keptEvents } from './fold.ts';
 import { loadEvents, type LoadedEvents } from './loading.ts';
 import { truncatedAt } from './past-state.ts';
 import { partsAfter, type PartitionPlan } from './plan.ts';
@@ -76,6 +76,7 @@ async function decide(duck: Duck, loaded: LoadedEvents, truncated: bigint | null
   const cells = loaded.columns.map(cellColumn);
   const fixed = FIXED_COLUMNS.map((name) => (name === '_raw' ? 'NULL::BLOB AS _raw' : name));
   const dead = `_op = 'd' AND _pos >= ${parsePosition(floor)}::UHUGEINT`;
+  await findWinners(duck, loaded, { above: null, below: null });
   await duck.run(
     `CREATE OR REPLACE TABLE decided AS SELECT ${[...fixed, ...cells].join(', ')} FROM (${keptEvents(loaded, `(${isLive(truncated)}) OR (${dead})`)})
      ORDER BY _key, _pos`,

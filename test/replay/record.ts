@@ -16,6 +16,7 @@ import { readStackEnvironment } from '../../src/faces/stack/environment.ts';
 import { stderrProgress } from '../../src/faces/stack/progress.ts';
 import { raiseReceiver } from '../workflows/replication-stage.ts';
 import { raiseStage, until } from '../workflows/stage.ts';
+import { runTableArchive } from './table-archive.ts';
 
 const EXTENT = 64 * 1024;
 const folder = process.argv[2] ?? path.join(import.meta.dirname, 'histories');
@@ -71,6 +72,7 @@ await instant.result();
 await stage.run('detachDisk', { disk: 'other' });
 process.stdout.write(`${disks.disks.length} disks are left\n`);
 
+await save('archiveTable', (await runTableArchive(stage, 'a')).workflowId);
 for (const [kind, id] of [
   ['deleteSnapshot', removal.workflowId],
   ['attachVolume', 'attach.vol'],

@@ -10,13 +10,14 @@ import { Duck } from '../../../src/engine/tables/archive/duck.ts';
 import type { TableForm } from '../../../src/engine/tables/archive/entries.ts';
 import { buildPastState, type PastOutcome } from '../../../src/engine/tables/past-state/past-state.ts';
 import { windowOf } from '../../../src/engine/tables/past-state/window.ts';
+import { readStackEnvironment } from '../../../src/faces/stack/environment.ts';
 import { startKafka, type RunningKafka } from '../../../src/faces/stack/kafka.ts';
+import { stderrProgress } from '../../../src/faces/stack/progress.ts';
 import { createKafka } from '../../../src/ground/kafka/kafka-cluster.ts';
 import type { ObjectStore } from '../../../src/ground/stores/object-store.ts';
 import { archiveTopics, type ArchivingEvent } from '../../../src/systems/tables/archiving/archiver.ts';
 import type { ArchivingFigures } from '../../../src/systems/tables/archiving/figures.ts';
 import { KEY } from '../../engine/repository/world.ts';
-import { finder } from '../../faces/stack/describe-with.ts';
 import { environmentOf } from '../installation.ts';
 
 export const PLAIN: TableForm = { form: 'plain', key: 'json', time: 'record' };
@@ -34,6 +35,9 @@ export interface KafkaStage extends AsyncDisposable {
   killBroker(): Promise<void>;
   restartBroker(): Promise<void>;
 }
+
+/** Its own, for scripts outside of the test runner raise a stage, too. */
+const finder = { environment: readStackEnvironment(), progress: stderrProgress };
 
 interface InnerCluster {
   readonly brokerPool: { readonly seedBroker: { deleteRecords(request: object): Promise<unknown> } };

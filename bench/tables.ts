@@ -1,6 +1,7 @@
 /**
  * The bench of tables, to bench/results/tables.json: a past state of five million events over a million keys beside DuckDB's own fold of the same events on plain
- * Parquet, in turns; what it takes with a base near T in an archive of one size and of four times that; what it takes with more segments since the base.
+ * Parquet, in turns; what it takes with a base near T in an archive of one size and of four times that; what it takes with more segments since the base;
+ * archiving from a broker (tables-archiving.ts).
  *
  * Local folders, encryption on, page cache warm, two threads and the memory of a restore for both.
  */
@@ -15,10 +16,12 @@ import { makeSnapshot } from '../src/engine/tables/past-state/snapshot.ts';
 import { createFileStore } from '../src/ground/stores/file-store.ts';
 import { initialiseFileStore } from '../src/ground/stores/file-root.ts';
 import { settleDisk } from './installation.ts';
+import { benchArchiving } from './tables-archiving.ts';
 import { createBenchArchive, OWN_FOLDS, stampOf, writePlainParquet, type BenchArchive } from './tables-archive.ts';
 
 const EVENTS = '5000000';
-const ALL = 'fold,growth';
+const ALL = 'fold,growth,archiving';
+const ARCHIVED = 1_500_000;
 
 interface Sizes {
   readonly rounds: number;
@@ -108,23 +111,33 @@ export async function runTablesBench(args: readonly string[]): Promise<void> {
   const sizes = { rounds: Number(values.rounds), events: Number(values.events), sinceBase: Number(values.events) / 10 };
   const work = path.join(values.folder, 'tables');
   rmSync(work, { recursive: true, force: true });
-  mkdirSync(path.join(work, 'store'), { recursive: true });
-  await initialiseFileStore(path.join(work, 'store'));
-  await using maker = await openDuck(work);
-  const bench = await createBenchArchive(createFileStore({ root: path.join(work, 'store') }), maker);
-  await bench.growTo(sizes.events - sizes.sinceBase);
-  const snapshotSeconds = only.has('growth') ? await snapshotAll(bench, work) : null;
-  await bench.growTo(sizes.events);
+  mkdirSync(work, { recursive: true });
+  const archiving = only.has('archiving') ? await benchArchiving(work, ARCHIVED) : null;
   const results = {
     machine: { cpu: os.cpus()[0]?.model.trim(), cores: os.cpus().length, node: process.version },
     rounds: sizes.rounds,
-    fold: only.has('fold') ? await beside(bench, work, sizes) : null,
-    growth: only.has('growth') ? { snapshotSeconds, ...(await growth(bench, work, sizes)) } : null,
+    ...(only.has('fold') || only.has('growth') ? await benchPastStates(work, sizes, only) : {}),
+    archiving,
   };
   if (values.only === ALL && values.events === EVENTS)
     writeFileSync(path.join(import.meta.dirname, 'results', 'tables.json'), `${JSON.stringify(results, null, 2)}\n`);
   process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);
   rmSync(work, { recursive: true, force: true });
+}
+
+async function benchPastStates(work: string, sizes: Sizes, only: ReadonlySet<string>) {
+  const root = path.join(work, 'store');
+  mkdirSync(root);
+  await initialiseFileStore(root);
+  await using maker = await openDuck(work);
+  const bench = await createBenchArchive(createFileStore({ root }), maker);
+  await bench.growTo(sizes.events - sizes.sinceBase);
+  const snapshotSeconds = only.has('growth') ? await snapshotAll(bench, work) : null;
+  await bench.growTo(sizes.events);
+  return {
+    fold: only.has('fold') ? await beside(bench, work, sizes) : null,
+    growth: only.has('growth') ? { snapshotSeconds, ...(await growth(bench, work, sizes)) } : null,
+  };
 }
 
 async function several(bench: BenchArchive, work: string, event: number, rounds: number) {

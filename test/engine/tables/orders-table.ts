@@ -64,8 +64,12 @@ export interface Orders {
   snapshot(partition: number): Promise<void>;
 }
 
-export async function openOrders(duck: Duck, partitions: number, store: MemoryStore | ObjectStore = createMemoryStore()): Promise<Orders> {
-  const archive = openTableArchive({ store, key: KEY, environment });
+export function openOrders(duck: Duck, partitions: number, store: MemoryStore | ObjectStore = createMemoryStore()): Promise<Orders> {
+  return ordersIn(openTableArchive({ store, key: KEY, environment }), duck, partitions);
+}
+
+/** The same in an archive that was opened elsewhere. */
+export async function ordersIn(archive: TableArchive, duck: Duck, partitions: number): Promise<Orders> {
   const decode = createDebeziumDecoder({ placeholder: PLACEHOLDER_DEFAULT });
   await ensureForm(archive, { form: 'debezium', placeholder: PLACEHOLDER_DEFAULT });
   const id = (partition: number): string => `shop.public.orders/${partition}`;
@@ -78,7 +82,7 @@ export async function openOrders(duck: Duck, partitions: number, store: MemorySt
   let lsn = 1000;
   return {
     archive,
-    store,
+    store: archive.store,
     async commit(partition, time, txId, ...changes) {
       const batch = createBatch(archive.known(), decode);
       const next = archive.known().partitions.get(id(partition))?.next ?? 0;

@@ -7,12 +7,13 @@
  * and they are read from the log again.
  */
 import { crc32 } from 'node:zlib';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { HoldfastError } from '../../domain/errors.ts';
 import type { SnapshotId } from '../../domain/ids.ts';
 import { emptyLedger, type Ledger, type Snapshot } from './ledger.ts';
 import { stageTable } from './sqlite-loader.ts';
 import type { PackUse, Table, TableRow, TableWriter } from './table.ts';
+import { openSharedFile, schemaVersion } from '../../ground/sqlite/shared-file.ts';
 import { inTransaction } from '../../ground/sqlite/transaction.ts';
 
 const SCHEMA_VERSION = 1;
@@ -38,42 +39,18 @@ const blob = (value: unknown): Buffer =>
 const rowSum = (fingerprint: Buffer, runs: number, pack: number, offset: number, length: number): number =>
   crc32(`${runs},${pack},${offset},${length}`, crc32(fingerprint));
 
-/** How long a process waits for another one that writes to the same cache; a fold of a large record takes seconds. */
-const BUSY_MS = 30_000;
-
 /** Opens the cache at `path` (":memory:" for none). One that another version wrote is emptied. */
 export function openSqliteTable(path: string): SqliteTable {
-  // Waiting comes before anything else: several processes may open a new file at once, and its first pragma locks it.
-  const db = new DatabaseSync(path, { timeout: BUSY_MS });
-  enterWal(db);
-  db.exec('PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2048;');
-  if (versionOf(db) !== SCHEMA_VERSION) createSchema(db);
+  const db = openSharedFile(path);
+  db.exec('PRAGMA cache_size = -2048');
+  if (schemaVersion(db) !== SCHEMA_VERSION) createSchema(db);
   return sqliteTable(db);
 }
-
-const SQLITE_BUSY = 5;
-const RETRY_MS = 10;
-
-/** Of two processes that make one new file a WAL at once SQLite refuses one without waiting, lest they wait for each other. */
-function enterWal(db: DatabaseSync): void {
-  const pause = new Int32Array(new SharedArrayBuffer(4));
-  for (const deadline = Date.now() + BUSY_MS; ;) {
-    try {
-      return db.exec('PRAGMA journal_mode = WAL');
-    } catch (error) {
-      const isBusy = error instanceof Error && 'errcode' in error && (Number(error.errcode) & 0xff) === SQLITE_BUSY;
-      if (!isBusy || Date.now() > deadline) throw error;
-      Atomics.wait(pause, 0, 0, RETRY_MS);
-    }
-  }
-}
-
-const versionOf = (db: DatabaseSync): number => Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
 
 /** In one transaction, judged inside it: a process that comes second must not empty what the first has begun to fill. */
 function createSchema(db: DatabaseSync): void {
   inTransaction(db, () => {
-    if (versionOf(db) === SCHEMA_VERSION) return;
+    if (schemaVersion(db) === SCHEMA_VERSION) return;
     for (const table of ['meta', 'rows', 'packs', 'parts', 'snapshots', 'used']) db.exec(`DROP TABLE IF EXISTS ${table}`);
     db.exec(`${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION};`);
   });

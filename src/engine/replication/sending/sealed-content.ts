@@ -42,10 +42,19 @@ export async function openSealedContent(
   const { keys, names } = sealing;
   const extentBytes = sealedBytes(plain.extentBytes);
   const seal = ({ codec, body }: ReadValue): Buffer => sealExtent(keys, { codec, bytes: body }, plain.extentBytes);
-  const root = await nameOfNode({ source, values, names, seal, signal }, mapRoot(snapshot.root, snapshot.rootLocation), MAP_HEIGHT);
+  const naming: Naming = { source, values, names, age: names.age(), seal, signal };
+  const root = await nameOfNode(naming, mapRoot(snapshot.root, snapshot.rootLocation), MAP_HEIGHT);
 
   const nameOf = (plainName: Name): Name =>
     plainName === ZEROS ? ZEROS : (names.get(Buffer.from(plainName, 'hex'))?.toString('hex') ?? '');
+  /** Each had a name when the content was opened; another session may have forgotten it, or its row has rotted. */
+  const named = (plainName: Name): Name => {
+    const name = nameOf(plainName);
+    if (name !== '') return name;
+    // With the nodes above it, which are known: or nothing would ever name it again.
+    names.forget([Buffer.from(plainName, 'hex')]);
+    throw new HoldfastError('NAME_GONE', 'the name of a sealed extent was forgotten meanwhile', { count: 1, names: [plainName] });
+  };
   // A base that was never sent so is none.
   const bases = plain.bases.flatMap((base) => {
     const sealed = nameOf(base.root);
@@ -87,7 +96,7 @@ export async function openSealedContent(
     pages: (subtree, against) => plain.pages(subtree, plainAgainst(against)),
     async rows(subtree, page, against, differs) {
       const { whole, rows } = await plain.rows(subtree, page, plainAgainst(against), differs);
-      return { whole, rows: rows.map(({ child, name }) => ({ child, name: nameOf(name) })) };
+      return { whole, rows: rows.map(({ child, name }) => ({ child, name: named(name) })) };
     },
     async read(due, deliver, inRead) {
       const wanted = await unsealed(due);
@@ -122,6 +131,8 @@ interface Naming {
   readonly source: RepositoryReader;
   readonly values: ValueSource;
   readonly names: SealedNames;
+  /** Of the names, before any was read. */
+  readonly age: number;
   seal(value: ReadValue): Buffer;
   readonly signal: AbortSignal;
 }
@@ -132,7 +143,7 @@ async function nameOfNode(
   at: { readonly fingerprint: Buffer; readonly location: Buffer | null },
   level: number,
 ): Promise<Buffer> {
-  const { source, names, signal } = naming;
+  const { source, names, age, signal } = naming;
   if (isAbsent(at.fingerprint)) return ABSENT;
   const known = names.get(at.fingerprint);
   if (known !== null) return known;
@@ -145,11 +156,11 @@ async function nameOfNode(
     if (isAbsent(fingerprint)) continue;
     const location = view.locations.subarray(i * LOCATION_BYTES, (i + 1) * LOCATION_BYTES);
     const name = level === 1 ? names.get(fingerprint) : await nameOfNode(naming, { fingerprint, location }, level - 1);
-    if (name === null) throw new HoldfastError('INTERNAL', 'an extent was sealed and has no name');
+    if (name === null) throw new HoldfastError('NAME_GONE', 'the name of a sealed extent was forgotten meanwhile', { count: 1 });
     children.set(name, i * FINGERPRINT_BYTES);
   }
   const name = fingerprintOf(encodeNode(level, children) ?? Buffer.alloc(0));
-  names.addNode({ fingerprint: at.fingerprint, name });
+  names.addNode({ fingerprint: at.fingerprint, name }, age);
   return name;
 }
 

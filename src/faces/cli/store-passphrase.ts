@@ -1,5 +1,5 @@
 /**
- * Changes the passphrase of a store: the data key of each of its repositories is wrapped anew, then the catalog learns the
+ * Changes the passphrase of a store: the data key of each of its repositories and archives of tables is wrapped anew, then the catalog learns the
  * new reference. No data is rewritten.
  *
  * May be killed at any step and given again: a repository that opens with the new passphrase is done, unless slots of the
@@ -8,14 +8,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import { isHoldfastError } from '../../domain/errors.ts';
-import type { RepositoryName } from '../../domain/ids.ts';
 import type { StoreRecord } from '../../engine/catalog/catalog.ts';
 import { repositoryPrefix } from '../../engine/catalog/home.ts';
 import { changePassphrase, openRepositoryFormat } from '../../engine/repository/format.ts';
+import { tablePrefix } from '../../systems/tables/opening.ts';
 import { resolvePassphrase } from '../../ground/sealing/passphrase.ts';
 import { listAll, type ObjectStore } from '../../ground/stores/object-store.ts';
 import { within } from '../../ground/stores/within.ts';
-import { repositoriesIn } from '../rescue/rescue-store.ts';
+import { archivesIn, repositoriesIn } from '../rescue/rescue-store.ts';
 import type { Session } from './session.ts';
 
 export type PassphraseChange = 'changed' | 'was changed before';
@@ -51,12 +51,17 @@ export async function changeStorePassphrase(
   const before = await resolvePassphrase(references.old ?? record.passphrase, session.variables);
   const after = await resolvePassphrase(references.new, session.variables);
   const store = await home.store(record.name);
-  const changed: { readonly repository: RepositoryName; readonly change: PassphraseChange }[] = [];
-  for (const repository of await repositoriesIn(store)) {
-    const change = await changeRepositoryPassphrase(within(store, repositoryPrefix(repository)), before, after);
-    changed.push({ repository, change });
-    session.say(`${repository}: ${change}`);
-  }
+  const rewrap = async (names: readonly string[], prefixOf: (name: string) => string) => {
+    const changed: { readonly name: string; readonly change: PassphraseChange }[] = [];
+    for (const name of names) {
+      const change = await changeRepositoryPassphrase(within(store, prefixOf(name)), before, after);
+      changed.push({ name, change });
+      session.say(`${prefixOf(name).slice(0, -1)}: ${change}`);
+    }
+    return changed;
+  };
+  const repositories = await rewrap(await repositoriesIn(store), repositoryPrefix);
+  const tables = await rewrap(await archivesIn(store), tablePrefix);
   await home.catalog.append((state) => {
     const now = state.stores.get(record.name);
     return now === undefined || now.passphrase === references.new
@@ -65,7 +70,11 @@ export async function changeStorePassphrase(
   });
   await home.forget(record.name);
   session.print(
-    { store: record.name, passphrase: references.new, repositories: changed },
+    {
+      ...{ store: record.name, passphrase: references.new },
+      repositories: repositories.map(({ name, change }) => ({ repository: name, change })),
+      tables: tables.map(({ name, change }) => ({ table: name, change })),
+    },
     () => `the passphrase of ${record.name} is now ${references.new}; the old one opens nothing any more\n`,
   );
   session.say(

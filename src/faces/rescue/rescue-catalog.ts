@@ -1,5 +1,5 @@
 /**
- * The catalog as a store mirrors it, and how an installation is built anew from it: stores, volumes, receivers, what is replicated to them, and
+ * The catalog as a store mirrors it, and how an installation is built anew from it: stores, volumes, tables, receivers, what is replicated to them, and
  * tokens of its own receiver, which the home does not know, are entered there, references and all. What the home knows already stays as it is.
  */
 import { HoldfastError } from '../../domain/errors.ts';
@@ -21,13 +21,14 @@ export async function newestMirror({ repositories, url }: RescueStore): Promise<
 
 /** What the home lacks of a mirror, in an order in which each finds what it names. */
 export function planRebuild(state: CatalogState, mirror: MirroredCatalog): readonly CatalogEntry[] {
-  const { stores, volumes, receivers = [], policies = [], tokens = [] } = mirror;
+  const { stores, volumes, receivers = [], policies = [], tokens = [], tables = [] } = mirror;
   const entries: CatalogEntry[] = [
     ...stores.map((store) => ({ kind: 'STORE_ADD' as const, store })),
     ...volumes.map((volume) => ({ kind: 'VOLUME_ADD' as const, volume })),
     ...receivers.map((receiver) => ({ kind: 'RECEIVER_ADD' as const, receiver })),
     ...policies.map((policy) => ({ kind: 'REPLICATE_SET' as const, policy })),
     ...tokens.map((token) => ({ kind: 'TOKEN_ADD' as const, token })),
+    ...tables.map((table) => ({ kind: 'TABLE_ADD' as const, table })),
   ];
   return entries.filter((entry) => isMissing(state, entry));
 }
@@ -44,6 +45,8 @@ function isMissing(state: CatalogState, entry: CatalogEntry): boolean {
       return !state.policies.has(policyKey(entry.policy));
     case 'TOKEN_ADD':
       return !state.tokens.has(entry.token.id);
+    case 'TABLE_ADD':
+      return !state.tables.has(entry.table.name);
     default:
       return false;
   }

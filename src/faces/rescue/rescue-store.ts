@@ -48,16 +48,23 @@ export interface RescueStore extends AsyncDisposable {
 }
 
 /** The repositories of a store, as the store itself shows them. */
-export async function repositoriesIn(store: ObjectStore): Promise<readonly RepositoryName[]> {
-  const names: RepositoryName[] = [];
+export const repositoriesIn = async (store: ObjectStore): Promise<readonly RepositoryName[]> =>
+  (await begunBelow(store, 'repositories/')).map(repositoryName);
+
+/** The archives of tables in a store, by the names of their tables. */
+export const archivesIn = (store: ObjectStore): Promise<readonly string[]> => begunBelow(store, 'tables/');
+
+/** Names below a prefix at which a repository or an archive was begun. */
+async function begunBelow(store: ObjectStore, prefix: string): Promise<readonly string[]> {
+  const names: string[] = [];
   let after = '';
   for (;;) {
     // One listing a repository, not one an object: from behind everything of the one before.
-    const [next] = await store.list('repositories/', { limit: 1, ...(after === '' ? {} : { after }) });
+    const [next] = await store.list(prefix, { limit: 1, ...(after === '' ? {} : { after }) });
     const name = next?.name.split('/')[1];
     if (name === undefined) return names;
-    if ((await store.head(`${repositoryPrefix(name)}${REPOSITORY_OBJECT}`)) !== null) names.push(repositoryName(name));
-    after = `repositories/${name}/zzzz`;
+    if ((await store.head(`${prefix}${name}/${REPOSITORY_OBJECT}`)) !== null) names.push(name);
+    after = `${prefix}${name}/zzzz`;
   }
 }
 

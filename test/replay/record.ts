@@ -14,6 +14,7 @@ import { format, resolveConfig } from 'prettier';
 import type { CaptureResult } from '../../src/domain/jobs.ts';
 import { readStackEnvironment } from '../../src/faces/stack/environment.ts';
 import { stderrProgress } from '../../src/faces/stack/progress.ts';
+import { archiveOrders } from '../systems/tables/orders-installation.ts';
 import { raiseReceiver } from '../workflows/replication-stage.ts';
 import { raiseStage, until } from '../workflows/stage.ts';
 import { runTableArchive } from './table-archive.ts';
@@ -73,6 +74,12 @@ await stage.run('detachDisk', { disk: 'other' });
 process.stdout.write(`${disks.disks.length} disks are left\n`);
 
 await save('archiveTable', (await runTableArchive(stage, 'a')).workflowId);
+// Its table is archived by hand: no broker has to be there.
+await archiveOrders(installation, 'shop-orders');
+const output = { kind: 'file', path: path.join(installation.folder, 'orders.csv'), format: 'csv' } as const;
+const restored = await stage.start('restoreTable', { table: 'shop-orders', output });
+await restored.result();
+await save('restoreTable', restored.workflowId);
 for (const [kind, id] of [
   ['deleteSnapshot', removal.workflowId],
   ['attachVolume', 'attach.vol'],

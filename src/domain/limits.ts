@@ -106,7 +106,7 @@ export const FILE_BLOB_BYTES = 4 * MIB;
 export const FILE_PACK_BLOBS = 3;
 
 /** Memory that DuckDB may take for encoding segments, and for a fold before it spills to its temporary folder. */
-export const DUCKDB_ENCODE_BYTES = 256 * MIB;
+export const DUCKDB_ENCODE_BYTES = 128 * MIB;
 export const DUCKDB_FOLD_BYTES = 2048 * MIB;
 /** Rows of a DuckDB data chunk. More is not refused but corrupts memory (duckdb-node-neo #205). */
 export const CHUNK_ROWS = 2048;

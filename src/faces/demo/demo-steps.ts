@@ -10,6 +10,7 @@ import { change, protect } from './steps/protect.ts';
 import { replicate } from './steps/replicate.ts';
 import { damage, restoreAlone, restoreElsewhere, restoreFirst } from './steps/rescue.ts';
 import { serve } from './steps/serve.ts';
+import { undo } from './steps/undo.ts';
 import { wipe } from './steps/wipe.ts';
 
 export const demoSteps = ({ volume }: Pick<DemoOptions, 'volume'>): readonly Step<DemoContext>[] => [
@@ -22,6 +23,7 @@ export const demoSteps = ({ volume }: Pick<DemoOptions, 'volume'>): readonly Ste
   reclaim,
   serve,
   replicate,
+  undo,
   interrupt,
   wipe,
   ...STORES.map(restoreAlone),

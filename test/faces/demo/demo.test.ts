@@ -12,7 +12,7 @@ import { describeWith } from '../stack/describe-with.ts';
 const MAIN = fileURLToPath(new URL('../../../src/faces/demo/main.ts', import.meta.url));
 /** Some 15 MB of files: enough for packs to be killed between. */
 const FILES = fileURLToPath(new URL('../../../node_modules/prettier', import.meta.url));
-const RUN_MS = 240_000;
+const RUN_MS = 300_000;
 
 const reportSchema = z.object({
   ok: z.boolean(),
@@ -53,18 +53,21 @@ describeDemo('the demo', () => {
       expect(report.ok).toBe(true);
       expect(status).toBe(0);
       expect(report.steps.map(({ name }) => name)).toEqual([
-        ...['provision', 'image', 'stores', 'protect', 'change', 'delete', 'reclaim', 'serve', 'replicate', 'kill', 'wipe'],
+        ...['provision', 'image', 'stores', 'protect', 'change', 'delete', 'reclaim', 'serve', 'replicate', 'undo', 'kill', 'wipe'],
         ...['rescue alpha', 'rescue beta', 'rescue gamma', 'rescue first', 'damage', 'elsewhere'],
       ]);
       const figuresOf = (name: string) => report.steps.find((step) => step.name === name)!.figures;
       expect(figuresOf('protect')['extentsRead']).toBe(figuresOf('image')['dataExtents']);
       expect(figuresOf('serve')['lastWriteInSnapshot']).toBeLessThanOrEqual(Number(figuresOf('serve')['writes']));
       expect(figuresOf('replicate')['lostExtents']).toBeGreaterThan(0);
+      // A machine without PostgreSQL or a JDK says what is missing.
+      const { shown, undone, harmed } = figuresOf('undo');
+      expect(shown === false || (undone === harmed && Number(harmed) > 0)).toBe(true);
       expect(figuresOf('kill')['attempt']).toBeGreaterThan(1);
       expect(figuresOf('wipe')['workflowsAfterWipe']).toBe(0);
       expect(figuresOf('rescue beta')['e2fsckStatus']).toBe(0);
       expect(figuresOf('damage')['restoreStatus']).toBe(5);
-      expect(stdout).toMatch(/17 of 17 steps ok/);
+      expect(stdout).toMatch(/18 of 18 steps ok/);
       expect(await readdir(folder)).toEqual(['demo.json']);
     },
     RUN_MS,

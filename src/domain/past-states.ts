@@ -1,6 +1,6 @@
 /**
  * A past state of a table as a job's input names it: which one, and where it goes. Where it goes is always something new; secrets
- * are by reference alone. docs/tables.md, sections 3 and 11.
+ * are by reference alone. docs/tables.md, sections 3 and 12.
  */
 import { z } from 'zod';
 import { kafkaCluster, topicName } from './kafka.ts';

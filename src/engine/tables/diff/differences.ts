@@ -3,7 +3,7 @@
  * it can be narrowed to some keys, to rows that a predicate takes, or to what one transaction touched.
  *
  * Both states lie in one DuckDB session, `wanted` and `live`, and are compared value by value under common types, so that a row that
- * merely came again under another version of its schema is the same row. Nothing is applied here: docs/tables.md, section 12.
+ * merely came again under another version of its schema is the same row. Nothing is applied here: docs/tables.md, section 13.
  */
 import { HoldfastError, messageOf } from '../../../domain/errors.ts';
 import type { TableArchive } from '../archive/archive.ts';

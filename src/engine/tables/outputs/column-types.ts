@@ -1,5 +1,5 @@
 /**
- * Types of a table's columns, from the schemas that came with its events (docs/tables.md, section 11). Pure.
+ * Types of a table's columns, from the schemas that came with its events (docs/tables.md, section 12). Pure.
  *
  * A type says two things in DuckDB's SQL: how the canonical JSON text of a cell becomes a value, and how a value is written as text that
  * PostgreSQL and a reader of CSV take back. The first gives NULL for whatever is not exactly such a value, so that a

@@ -18,7 +18,7 @@ export interface TransactionMark {
   readonly stampUs: number;
   /** Behind the colon of a numbered transaction; null where there is none. */
   readonly lsn: bigint | null;
-  /** Of an END: events in all, and for each table `<database>.<schema>.<table>`. */
+  /** Of an END: events in all, and for each table, as `<schema>.<table>`. */
   readonly events: number | null;
   readonly tables: ReadonlyMap<string, number>;
 }

@@ -61,7 +61,7 @@ const LOOK_MS = 3_000;
 /** Positions are noted at most so often. */
 const NOTE_MS = 1_000;
 /** For a request to the brokers that is under way when all ends; what it sends is sent again by whoever comes next. */
-const GRACE_MS = 3_000;
+const GRACE_MS = 4_000;
 
 /** Resolves early when the signal is aborted. */
 const pause = (ms: number, signal: AbortSignal): Promise<void> => timer(ms, undefined, { signal }).catch(() => undefined);

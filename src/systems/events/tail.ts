@@ -4,6 +4,9 @@ import type { KafkaCluster, KafkaClientOptions } from '../../ground/kafka/kafka-
 import { createKafka } from '../../ground/kafka/kafka-cluster.ts';
 import { kafkaFailure } from '../../ground/kafka/kafka-errors.ts';
 
+/** A fetch that finds nothing ends after this, and whoever leaves waits for its end. */
+const FETCH_WAIT_MS = 500;
+
 export interface TailOptions {
   readonly cluster: KafkaCluster;
   readonly topic: string;
@@ -23,7 +26,7 @@ export async function tailTopic(
 ): Promise<void> {
   const groupId = `holdfast-tail-${randomUUID()}`;
   const kafka = await createKafka(cluster, client);
-  const consumer = kafka.consumer({ groupId, allowAutoTopicCreation: false });
+  const consumer = kafka.consumer({ groupId, allowAutoTopicCreation: false, maxWaitTimeInMs: FETCH_WAIT_MS });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const stop = (): void => resolve();
   signal.addEventListener('abort', stop, { once: true });

@@ -13,6 +13,8 @@ import { matches, readIncoming, type IncomingEvent } from '../../engine/events/i
 import type { PassedEvent } from '../../engine/events/position.ts';
 
 const FETCH_BYTES = 4 * 1024 * 1024;
+/** A fetch that finds nothing ends after this; so long it takes at the least to leave the group in order. */
+const FETCH_WAIT_MS = 1_000;
 /** How soon another consumer gets the partitions of one that was killed. */
 const SESSION_MS = 10_000;
 const HEARTBEAT_MS = 2_000;
@@ -62,7 +64,8 @@ async function consume(parts: TriggerParts, begun: readonly TriggerRecord[], sig
   if (topics.length === 0) return;
   const consumer = kafka.consumer({
     groupId: parts.groupId,
-    ...{ sessionTimeout: SESSION_MS, heartbeatInterval: HEARTBEAT_MS, maxBytes: FETCH_BYTES, maxBytesPerPartition: FETCH_BYTES / 4 },
+    ...{ sessionTimeout: SESSION_MS, heartbeatInterval: HEARTBEAT_MS, maxBytes: FETCH_BYTES },
+    ...{ maxBytesPerPartition: FETCH_BYTES / 4, maxWaitTimeInMs: FETCH_WAIT_MS },
     retry: { retries: 5, restartOnFailure: () => Promise.resolve(false) },
   });
   const ending = new AbortController();

@@ -6,11 +6,12 @@
  * `none`: at no point. Points stand where the service hands something to the brokers or to the store, and where that has been taken.
  */
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startEvents } from '../../../src/systems/events/events-service.ts';
 import { isGoneFrom } from '../../../workers/events.ts';
 import { environmentOf, HOST, openHomeIn } from '../installation.ts';
 
-export const POINTS = ['before send', 'within send', 'after send', 'before position', 'after position'] as const;
+export const POINTS = ['before send', 'long before send', 'within send', 'after send', 'before position', 'after position'] as const;
 export type Point = (typeof POINTS)[number] | 'none';
 
 if (process.argv[1] === import.meta.filename) {
@@ -27,6 +28,9 @@ if (process.argv[1] === import.meta.filename) {
       sender: (sender) => ({
         async send(events) {
           pass('before send');
+          // What stands in the store while these wait must not count on them.
+          if (at === 'long before send') await sleep(2500);
+          pass('long before send');
           const sending = sender.send(events);
           // The request is with the brokers, or on its way.
           const within = setTimeout(() => pass('within send'), 2);

@@ -28,7 +28,9 @@ export async function readTopic(brokers: readonly string[], topic: string): Prom
   await consumer.connect();
   await consumer.subscribe({ topics: [topic], fromBeginning: true });
   await new Promise<void>((resolve, reject) => {
-    consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error));
+    consumer.on(consumer.events.CRASH, ({ payload }) => {
+      if (!payload.restart) reject(payload.error);
+    });
     void consumer.run({
       autoCommit: false,
       eachMessage: async ({ partition, message }) => {

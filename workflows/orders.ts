@@ -26,12 +26,17 @@ export interface Orders {
 export function takeOrders(book: Book): Orders {
   const leaving = new Set<StoreName>();
   const running = new Set<CancellationScope>();
+  /** Stopped by a pause; by the time that one has ended it may be over. */
+  const stopped = new Set<CancellationScope>();
   let paused = false;
 
   setHandler(pauseUpdate, () => {
     paused = true;
     book.update({ state: 'paused', phase: 'paused by its operator' });
-    for (const scope of running) scope.cancel();
+    for (const scope of running) {
+      stopped.add(scope);
+      scope.cancel();
+    }
   });
   setHandler(resumeUpdate, () => {
     paused = false;
@@ -50,10 +55,11 @@ export function takeOrders(book: Book): Orders {
       try {
         return await scope.run(work);
       } catch (error) {
-        if (isCancellation(error) && scope.consideredCancelled && paused) return null;
+        if (isCancellation(error) && stopped.has(scope)) return null;
         throw error;
       } finally {
         running.delete(scope);
+        stopped.delete(scope);
       }
     },
   };

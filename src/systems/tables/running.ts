@@ -33,7 +33,8 @@ export async function runArchiver(run: TableRun): Promise<RunEnd> {
   const { table, archive, epoch } = await claimTable(home, name, 'archive');
   using _ = run.onOpen?.(archive) ?? { [Symbol.dispose]: () => undefined };
   const kafka = await clientOf(run, table, 'archive');
-  return untilChanged(run, table, async (signal) => {
+  // Waited for here: what follows the archive ends with it.
+  return await untilChanged(run, table, async (signal) => {
     await archiveTopics({ archive, epoch, source: table.source, kafka, signal, onEvent: (event) => onEvent?.({ ...event, table: name }) });
   });
 }

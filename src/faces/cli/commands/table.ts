@@ -11,6 +11,9 @@ import type { Session } from '../session.ts';
 import { renderTable } from '../table.ts';
 import { retentionText, tableStatusText } from '../table-texts.ts';
 
+/** Commander takes a null that a parser gives for an empty text. */
+type OrNone = number | 'none';
+
 interface TableOptions extends KafkaOptions {
   readonly store: StoreName;
   readonly topic: readonly string[];
@@ -20,9 +23,9 @@ interface TableOptions extends KafkaOptions {
   readonly time?: string;
   readonly transactions?: string;
   readonly heartbeat?: readonly string[];
-  readonly snapshotBytes: number | null;
-  readonly snapshotChanged: number | null;
-  readonly snapshotAge: number | null;
+  readonly snapshotBytes: OrNone;
+  readonly snapshotChanged: OrNone;
+  readonly snapshotAge: OrNone;
   readonly retain?: number;
 }
 
@@ -39,9 +42,10 @@ const several = (text: string, before: readonly string[] | undefined): readonly 
 ];
 
 const orNone =
-  <T>(parse: (text: string) => T) =>
-  (text: string): T | null =>
-    text === 'none' ? null : parse(text);
+  (parse: (text: string) => number) =>
+  (text: string): OrNone =>
+    text === 'none' ? 'none' : parse(text);
+const numberOf = (value: OrNone): number | null => (value === 'none' ? null : value);
 
 function parseShare(text: string): number {
   const share = Number(text);
@@ -83,7 +87,7 @@ async function definitionOf(name: string, options: TableOptions): Promise<TableD
   return parseInput(tableDefinition, 'the table', {
     ...{ name, store, form: formOf(options), retainMs: retain ?? null },
     source: { ...clusterOf(options), topics: topic, transactions: transactions ?? null, heartbeats: heartbeat ?? [] },
-    snapshots: { bytes: snapshotBytes, changed: snapshotChanged, ageMs: snapshotAge },
+    snapshots: { bytes: numberOf(snapshotBytes), changed: numberOf(snapshotChanged), ageMs: numberOf(snapshotAge) },
   });
 }
 

@@ -62,16 +62,30 @@ const damaged = (what: string): HoldfastError => new HoldfastError('DAMAGED', `a
 
 /** The plain bytes of a sealed extent, for a restore. DAMAGED when it is none, or was sealed with other keys. */
 export function unsealExtent(keys: SealedKeys, sealed: Buffer): Buffer {
-  const length = sealed.length < CIPHERTEXT_AT || !MAGIC.equals(sealed.subarray(0, MAGIC.length)) ? 0 : sealed.readUInt32BE(MAGIC.length);
+  const { plain, end } = openSealed(keys, sealed);
+  if (sealed.subarray(end).some((byte) => byte !== 0)) throw damaged('is not of the expected form');
+  if (plain.length !== sealed.length / 2) throw damaged(`holds ${plain.length} bytes`);
+  return plain;
+}
+
+/**
+ * Length of the extents of an image, by a sealed one that begins at the start of `head`: a sealed extent is twice as long as what is in it.
+ * `head`: of the image from there on, as much as the longest sealed extent has or as there is. DAMAGED as above.
+ */
+export const sealedLengthAt = (keys: SealedKeys, head: Buffer): number => sealedBytes(openSealed(keys, head).plain.length);
+
+/** Whether these bytes are how a sealed extent begins. */
+export const beginsSealed = (bytes: Buffer): boolean => bytes.length >= MAGIC.length && MAGIC.equals(bytes.subarray(0, MAGIC.length));
+
+/** `end`: of the ciphertext; what follows it is nobody's word until it was looked at. */
+function openSealed(keys: SealedKeys, sealed: Buffer): { readonly plain: Buffer; readonly end: number } {
+  const length = sealed.length < CIPHERTEXT_AT || !beginsSealed(sealed) ? 0 : sealed.readUInt32BE(MAGIC.length);
   const end = CIPHERTEXT_AT + length;
-  if (length <= GCM_TAG || end > sealed.length || sealed.subarray(end).some((byte) => byte !== 0))
-    throw damaged('is not of the expected form');
+  if (length <= GCM_TAG || end > sealed.length) throw damaged('is not of the expected form');
   const tag = sealed.subarray(TAG_AT, CIPHERTEXT_AT);
   const body = decrypt(keyOf(keys, tag), sealed.subarray(CIPHERTEXT_AT, end));
   if (!keyedHash(keys.tagKey, body).equals(tag)) throw damaged('has another tag than its body');
-  const plain = decodeBody({ codec: body[0] ?? 0, bytes: body.subarray(1) }, tag, 0);
-  if (plain.length !== sealed.length / 2) throw damaged(`holds ${plain.length} bytes`);
-  return plain;
+  return { plain: decodeBody({ codec: body[0] ?? 0, bytes: body.subarray(1) }, tag, 0), end };
 }
 
 function decrypt(key: Buffer, ciphertext: Buffer): Buffer {

@@ -11,12 +11,13 @@ import {
   type VolumeName,
 } from '../../../domain/ids.ts';
 import type { SnapshotLine } from '../../../systems/lifecycle/listing.ts';
-import type { RescueProgress } from '../../rescue/rescue-restore.ts';
 import type { RescueStore } from '../../rescue/rescue-store.ts';
 import { passphraseReference, storeUrl, variableName } from '../arguments.ts';
 import { formatBytes, formatTime, parseInteger } from '../quantities.ts';
+import { showRescue } from '../rescue-display.ts';
 import { createEnvironment, type Session } from '../session.ts';
 import { renderTable } from '../table.ts';
+import { addRescueUnseal } from './rescue-unseal.ts';
 
 interface StoreOptions {
   readonly store: string;
@@ -50,35 +51,6 @@ async function open(session: Session, options: StoreOptions): Promise<RescueStor
   });
   for (const { name, error } of opened.closed) session.say(`repository ${name} is left out: ${error.code}: ${error.message}`);
   return opened;
-}
-
-/** Progress of this process, shown as a job's is. */
-async function display(session: Session) {
-  const { createDisplay } = await import('../job-progress.ts');
-  const shown = createDisplay(session.terminal, 'rescue');
-  const begunMs = Date.now();
-  return {
-    show({ phase, doneUnits, totalUnits, unitBytes, unitTotalBytes, readBytes }: RescueProgress): void {
-      const progress = {
-        kind: 'restoreVolume',
-        state: 'running',
-        phase,
-        doneUnits,
-        totalUnits,
-        readBytes,
-        sentBytes: 0,
-        paused: null,
-        snapshot: null,
-        uris: [],
-      } as const;
-      const units = unitTotalBytes === 0 ? [] : [{ unit: doneUnits, doneBytes: unitBytes, totalBytes: unitTotalBytes }];
-      shown.show(
-        { id: 'rescue', runId: '', kind: 'rescue', status: 'RUNNING', begunMs, endedMs: null, progress, units, steps: [] },
-        Date.now(),
-      );
-    },
-    stop: () => shown.stop(),
-  };
 }
 
 async function list(session: Session, volume: VolumeName | undefined, options: StoreOptions & { readonly all?: boolean }): Promise<void> {
@@ -123,7 +95,7 @@ async function restore(session: Session, volume: VolumeName, target: string, opt
   await using store = await open(session, options);
   const { repository } = options.snapshot === undefined ? repositoryOfVolume(store, volume) : repositoryOfSnapshot(store, options.snapshot);
   await using threads = new Threads();
-  const shown = await display(session);
+  const shown = await showRescue(session);
   try {
     const result = await rescueRestore(RESCUED, repository, {
       ...{ volume, target, threads, snapshot: options.snapshot ?? null },
@@ -155,7 +127,7 @@ async function verify(session: Session, volume: VolumeName, options: VerifyOptio
   await using store = await open(session, options);
   const repository = await repositoryOfVolume(store, volume).whole();
   await using threads = new Threads();
-  const shown = await display(session);
+  const shown = await showRescue(session);
   try {
     const depth = options.all === true ? 'all' : options.structure === true ? 'structure' : 'sample';
     const { seed, snapshot = null } = options;
@@ -219,12 +191,13 @@ async function catalog(session: Session, options: StoreOptions & { readonly rebu
 }
 
 const EXAMPLES = `
-Needs a store and its passphrase, and nothing else.
+Needs a store and its passphrase, and nothing else; \`unseal\` needs no store either, but the passphrase of --seal sender.
 
 Examples:
   holdfast rescue list --store s3://bucket/holdfast --passphrase env:HOLDFAST_PASSPHRASE
   holdfast rescue restore db /tmp/db.img --store /mnt/backup --passphrase file:/root/passphrase
-  holdfast rescue verify db --all --store /mnt/backup --passphrase file:/root/passphrase`;
+  holdfast rescue verify db --all --store /mnt/backup --passphrase file:/root/passphrase
+  holdfast rescue unseal /tmp/from-receiver.img /tmp/db.img --passphrase file:/root/sender-passphrase`;
 
 export function addRescueCommands(program: Command, session: Session): void {
   const rescue = program
@@ -275,6 +248,7 @@ export function addRescueCommands(program: Command, session: Session): void {
     .action((id: SnapshotId, options: StoreOptions & { readonly purge?: boolean; readonly dryRun?: boolean }) =>
       remove(session, id, options),
     );
+  addRescueUnseal(rescue, session);
   on('catalog', 'which stores and volumes there were, as the store mirrors it')
     .option('--rebuild', 'enter in the catalog of this installation what it lacks of it')
     .action((options: StoreOptions & { readonly rebuild?: boolean }) => catalog(session, options));

@@ -1,34 +1,22 @@
 /** `holdfast events`: where every record of every log goes as an event, how far that is, and what comes out there. */
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { HoldfastError } from '../../../domain/errors.ts';
 import type { EventsRecord } from '../../../engine/catalog/events.ts';
 import type { EventsStatus, LogLag } from '../../../systems/events/status.ts';
-import { passphraseReference } from '../arguments.ts';
+import { addKafkaOptions, clusterOf, type KafkaOptions } from '../kafka-options.ts';
 import { formatDuration } from '../quantities.ts';
 import type { Session } from '../session.ts';
 import { renderFields, renderTable } from '../table.ts';
 import { INTERRUPTED_EXIT } from '../watch-job.ts';
 
-interface ConfigureOptions {
-  readonly brokers: string;
+interface ConfigureOptions extends KafkaOptions {
   readonly topic: string;
   readonly partitions: number;
-  readonly tls?: boolean;
-  readonly ca?: string;
-  readonly cert?: string;
-  readonly key?: string;
-  readonly sasl?: string;
-  readonly username?: string;
-  readonly password?: string;
   readonly fromBeginning?: boolean;
 }
 
 const TOPIC_DEFAULT = 'holdfast.events';
 const PARTITIONS_DEFAULT = 3;
-
-const halved = (field: string, expected: string): HoldfastError =>
-  new HoldfastError('ARGUMENT_INVALID', `${field} is needed with what is given`, { field, expected });
 
 const countOf =
   (field: string) =>
@@ -44,29 +32,14 @@ const countOf =
 
 /** A record of what is given; what does not fit is refused by the catalog's schema, with the field's name. */
 async function recordOf(options: ConfigureOptions, before: EventsRecord | null): Promise<EventsRecord> {
-  const { brokers, topic, partitions, tls, ca, cert, key, sasl, username, password, fromBeginning } = options;
-  if ((cert === undefined) !== (key === undefined)) throw halved(cert === undefined ? '--cert' : '--key', 'both, or neither');
-  if (sasl !== undefined && (username === undefined || password === undefined))
-    throw halved(username === undefined ? '--username' : '--password', 'with --sasl a user and a password by reference');
-  if (sasl === undefined && (username !== undefined || password !== undefined))
-    throw halved('--sasl', 'plain, scram-sha-256 or scram-sha-512');
+  const { topic, partitions, fromBeginning } = options;
   const [{ eventsRecord }, { parseInput }] = await Promise.all([
     import('../../../engine/catalog/events.ts'),
     import('../../../domain/job-inputs.ts'),
   ]);
   const anew = before === null || before.topic !== topic || fromBeginning === true;
   return parseInput(eventsRecord, 'events configure', {
-    cluster: {
-      brokers: brokers.split(',').map((broker) => broker.trim()),
-      tls:
-        tls === true || ca !== undefined || cert !== undefined
-          ? {
-              ca: ca === undefined ? null : resolve(ca),
-              client: cert === undefined || key === undefined ? null : { cert: resolve(cert), key: resolve(key) },
-            }
-          : null,
-      sasl: sasl === undefined ? null : { mechanism: sasl, username, password },
-    },
+    cluster: clusterOf(options),
     ...{ topic, partitions, generation: (before?.generation ?? 0) + (anew ? 1 : 0) },
   });
 }
@@ -188,19 +161,11 @@ async function schemas(session: Session): Promise<void> {
 
 export function addEventsCommands(program: Command, session: Session): void {
   const events = program.command('events').description('every record of every log as an event on Kafka').helpGroup('Every day:');
-  events
-    .command('configure')
-    .description('say where events go, and where those of triggers come from; a controller does the rest')
-    .requiredOption('--brokers <list>', 'HOST:PORT, some of the brokers, with commas between')
+  addKafkaOptions(
+    events.command('configure').description('say where events go, and where those of triggers come from; a controller does the rest'),
+  )
     .option('--topic <name>', 'the topic, made where it is not there', TOPIC_DEFAULT)
     .option('--partitions <n>', 'of a topic that has to be made', countOf('--partitions'), PARTITIONS_DEFAULT)
-    .option('--tls', 'by TLS, with the authorities that the system trusts')
-    .option('--ca <file>', 'by TLS, with this authority (PEM)')
-    .option('--cert <file>', 'PEM of a certificate of this side')
-    .option('--key <file>', 'and its key')
-    .option('--sasl <mechanism>', 'plain, scram-sha-256 or scram-sha-512')
-    .option('--username <name>', 'for --sasl')
-    .option('--password <ref>', 'for --sasl: env:NAME, file:/path or command:...', passphraseReference)
     .option('--from-beginning', 'send all records again, for a topic that was emptied or moved')
     .addHelpText('after', EXAMPLES)
     .action((options: ConfigureOptions) => configure(session, options));

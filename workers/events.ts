@@ -5,7 +5,7 @@ import type { NativeConnection } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { HoldfastError, isHoldfastError, messageOf } from '../src/domain/errors.ts';
-import { QUEUE, type JobInputs, type TriggeredJob, type TriggerInput } from '../src/domain/jobs.ts';
+import { QUEUE, type TriggerInput } from '../src/domain/jobs.ts';
 import type { Home } from '../src/engine/catalog/home.ts';
 import type { TriggerRecord } from '../src/engine/catalog/triggers.ts';
 import type { IncomingEvent } from '../src/engine/events/incoming.ts';
@@ -28,7 +28,7 @@ export function createTriggerStart(connection: NativeConnection, namespace: stri
       {
         ...{ trigger: trigger.name, event: { id: event.id, source: event.source }, job },
         // Checked against the job's schema when the trigger was added.
-        input: input as unknown as JobInputs[TriggeredJob],
+        input: input as unknown as TriggerInput['input'],
       },
     ];
     try {

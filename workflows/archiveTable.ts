@@ -13,6 +13,7 @@ import {
   CancellationScope,
   condition,
   continueAsNew,
+  defineSignal,
   defineUpdate,
   isCancellation,
   setHandler,
@@ -26,6 +27,7 @@ import { takeOrders, type Orders } from './orders.ts';
 import { lasting } from './queues.ts';
 
 export const snapshotNowUpdate = defineUpdate<void>(SNAPSHOT_NOW_UPDATE);
+export const snapshotNowSignal = defineSignal(SNAPSHOT_NOW_UPDATE);
 
 /** Between a keeper that failed and the next. */
 const KEEP_AGAIN_MS = 60_000;
@@ -51,10 +53,12 @@ interface Wishes {
 
 function takeWishes(): Wishes {
   const wishes: Wishes = { pending: false, keeper: null };
-  setHandler(snapshotNowUpdate, () => {
+  const wish = (): void => {
     wishes.pending = true;
     wishes.keeper?.cancel();
-  });
+  };
+  setHandler(snapshotNowUpdate, wish);
+  setHandler(snapshotNowSignal, wish);
   return wishes;
 }
 

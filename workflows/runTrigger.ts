@@ -3,15 +3,21 @@
  * The job that it asks for runs under its business id, as one of its own; one that runs already is joined.
  */
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { ParentClosePolicy, startChild } from '@temporalio/workflow';
+import { getExternalWorkflowHandle, ParentClosePolicy, startChild } from '@temporalio/workflow';
 import type { ReplicateInput } from '../src/domain/job-inputs.ts';
-import { JOB_IDS, type TriggerInput } from '../src/domain/jobs.ts';
+import { JOB_IDS, SNAPSHOT_NOW_UPDATE, SNAPSHOT_TABLE, type TriggerInput } from '../src/domain/jobs.ts';
 import type { StoreName, VolumeName } from '../src/domain/ids.ts';
 import { startReplication } from './policies.ts';
 
 const IDS: Readonly<Record<string, (input: never) => string>> = JOB_IDS;
 
+/** Fails where a table is to be snapshotted that nobody archives. */
 export async function runTrigger({ job, input }: TriggerInput): Promise<'started' | 'joined'> {
+  if (job === SNAPSHOT_TABLE) {
+    const { table } = input as { readonly table: string };
+    await getExternalWorkflowHandle(JOB_IDS.archiveTable({ table })).signal(SNAPSHOT_NOW_UPDATE);
+    return 'joined';
+  }
   if (job === 'replicateSnapshot') {
     const { volume, receiver, store } = input as ReplicateInput;
     // A session that runs is told to look again, so that no event is forgotten.

@@ -271,14 +271,16 @@ export const TRIGGERED_JOBS = [
   'collectGarbage',
 ] as const satisfies readonly JobKind[];
 export type TriggeredJob = (typeof TRIGGERED_JOBS)[number];
+/** No job of its own: the archiver of the table is told. */
+export const SNAPSHOT_TABLE = 'snapshotTable';
 
 /** Input of the workflow `runTrigger`, which an event starts once. */
 export interface TriggerInput {
   readonly trigger: string;
   readonly event: { readonly id: string; readonly source: string };
-  readonly job: TriggeredJob;
+  readonly job: TriggeredJob | typeof SNAPSHOT_TABLE;
   /** Of the job, as the trigger says it. */
-  readonly input: JobInputs[TriggeredJob];
+  readonly input: JobInputs[TriggeredJob] | { readonly table: string };
 }
 
 /** FNV-1a of a path, hex: a short, stable part of a workflow id. Two targets that meet only share a queue. */
@@ -316,6 +318,7 @@ export const STATUS_QUERY = 'status';
 export const PAUSE_UPDATE = 'pause';
 export const RESUME_UPDATE = 'resume';
 export const DETACH_UPDATE = 'detach';
+/** Also a signal, for whoever needs no answer. */
 export const SNAPSHOT_NOW_UPDATE = 'snapshotNow';
 export const PURGE_UPDATE = 'purge';
 export const UNDELETE_UPDATE = 'undelete';

@@ -79,7 +79,7 @@ describeAll('events of a whole installation', () => {
   }
   const idle = async (): Promise<boolean> => {
     const { logs } = await eventsStatus(stage.installation.home);
-    const jobs = [...(await stage.installation.home.catalog.sync()).jobs.values()];
+    const jobs = [...(await stage.installation.home.catalog.sync()).jobs.values()].filter(({ job }) => job !== 'archiveTable');
     return logs.every(({ lagRecords }) => lagRecords === 0) && jobs.every(({ ended }) => ended !== null);
   };
 
@@ -154,6 +154,21 @@ describeAll('events of a whole installation', () => {
     requirePromises(await readTopic(broker.brokers, 'holdfast.events'));
     expect(await captures('d')).toBe(6);
   }, 240_000);
+
+  test('the archiver of a table is told to give it a snapshot', async () => {
+    const archiver = await stage.start('archiveTable', { table: 'orders' });
+    const start: TriggerRecord['start'] = { job: 'snapshotTable', input: { table: 'orders' } };
+    const trigger = { name: 't-orders', topic: 'loads', filter: any, start, sinceMs: Date.now() };
+    await stage.installation.home.catalog.append(() => ({ kind: 'TRIGGER_ADD', trigger }));
+    await using _ = serve();
+    await produce(broker.brokers, 'loads', [{ value: '{"loaded":"orders"}' }]);
+    const told = async (): Promise<boolean> => {
+      const { events = [] } = await archiver.fetchHistory();
+      return events?.some((event) => event.workflowExecutionSignaledEventAttributes?.signalName === 'snapshotNow') === true;
+    };
+    await until('the word to the archiver', told);
+    await archiver.terminate();
+  }, 120_000);
 
   test('the command line configures, tells, shows and adds', async () => {
     await using _ = serve();

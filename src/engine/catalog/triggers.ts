@@ -3,12 +3,14 @@ import { z } from 'zod';
 import { HoldfastError } from '../../domain/errors.ts';
 import { NAME_PATTERN } from '../../domain/ids.ts';
 import { JOB_SCHEMAS } from '../../domain/job-inputs.ts';
-import { TRIGGERED_JOBS } from '../../domain/jobs.ts';
+import { SNAPSHOT_TABLE, TRIGGERED_JOBS } from '../../domain/jobs.ts';
 import { TRIGGER_FIELDS_MAX } from '../../domain/limits.ts';
 import { topicName } from '../../ground/kafka/kafka-cluster.ts';
 
 /** Of an attribute: `*` stands for any characters. */
 const pattern = z.string().min(1).max(300);
+
+const tableInput = z.strictObject({ table: z.string().regex(NAME_PATTERN) });
 
 export const triggerName = z.string().regex(NAME_PATTERN);
 
@@ -34,8 +36,10 @@ export const triggerRecord = z.strictObject({
   topic: topicName,
   filter: eventFilter,
   start: z
-    .strictObject({ job: z.enum(TRIGGERED_JOBS), input: z.record(z.string(), z.unknown()) })
-    .refine(({ job, input }) => JOB_SCHEMAS[job].safeParse(input).success, { error: 'the input is not one of that job' }),
+    .strictObject({ job: z.enum([...TRIGGERED_JOBS, SNAPSHOT_TABLE]), input: z.record(z.string(), z.unknown()) })
+    .refine(({ job, input }) => (job === SNAPSHOT_TABLE ? tableInput : JOB_SCHEMAS[job]).safeParse(input).success, {
+      error: 'the input is not one of that job',
+    }),
   /** Events that the broker has from before are not for it. */
   sinceMs: z.int().min(0),
 });

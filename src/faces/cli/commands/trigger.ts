@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { HoldfastError } from '../../../domain/errors.ts';
 import { NAME_PATTERN, storeName, volumeName, type StoreName, type VolumeName } from '../../../domain/ids.ts';
-import { TRIGGERED_JOBS } from '../../../domain/jobs.ts';
+import { SNAPSHOT_TABLE, TRIGGERED_JOBS } from '../../../domain/jobs.ts';
 import type { EventFilter, TriggerRecord } from '../../../engine/catalog/triggers.ts';
 import { receiverName, required } from '../arguments.ts';
 import type { Session } from '../session.ts';
@@ -19,6 +19,7 @@ interface AddOptions {
   readonly capture?: VolumeName;
   readonly replicate?: VolumeName;
   readonly verify?: VolumeName;
+  readonly snapshotTable?: string;
   readonly receiver?: string;
   readonly store?: StoreName;
   readonly start?: string;
@@ -64,7 +65,7 @@ function inputOf(text: string | undefined): unknown {
 }
 
 /** One of the ways to say it; the schema of the trigger judges the rest. */
-function startOf({ capture, replicate, verify, receiver, store, start, input }: AddOptions): unknown {
+function startOf({ capture, replicate, verify, snapshotTable, receiver, store, start, input }: AddOptions): unknown {
   const ways = [
     capture === undefined
       ? null
@@ -80,13 +81,14 @@ function startOf({ capture, replicate, verify, receiver, store, start, input }: 
           },
         },
     verify === undefined ? null : { job: 'verifyStore', input: { volume: verify, store: required(store, '--store', 'which one') } },
+    snapshotTable === undefined ? null : { job: SNAPSHOT_TABLE, input: { table: snapshotTable } },
     start === undefined ? null : { job: start, input: inputOf(input) },
   ].filter((way) => way !== null);
   const [way] = ways;
   if (way === undefined || ways.length > 1)
     throw new HoldfastError('ARGUMENT_INVALID', 'a trigger starts one thing', {
       field: '--capture',
-      expected: 'one of --capture, --replicate, --verify and --start',
+      expected: 'one of --capture, --replicate, --verify, --snapshot-table and --start',
     });
   return way;
 }
@@ -151,6 +153,7 @@ export function addTriggerCommands(program: Command, session: Session): void {
     .option('--capture <volume>', 'take a snapshot of it', volumeName)
     .option('--replicate <volume>', 'bring its newest snapshot to --receiver', volumeName)
     .option('--verify <volume>', 'prove what --store has of it', volumeName)
+    .option('--snapshot-table <table>', 'give its partitions new bases: that of a table that is archived')
     .option('--receiver <name>', 'for --replicate', receiverName)
     .option('-s, --store <name>', 'for --verify; for the others instead of those that the catalog says', storeName)
     .option('--start <job>', `any of ${TRIGGERED_JOBS.join(', ')}, with --input`)

@@ -1,6 +1,6 @@
 /**
- * The catalog as a store mirrors it, and how an installation is built anew from it: stores, volumes, tables, receivers, what is replicated to them, and
- * tokens of its own receiver, which the home does not know, are entered there, references and all. What the home knows already stays as it is.
+ * The catalog as a store mirrors it, and how an installation is built anew from it: stores, volumes, tables, receivers, what is replicated to them,
+ * tokens of its own receiver, where events go and what those of others start are entered in a home that does not know them, references and all. What the home knows already stays as it is.
  */
 import { HoldfastError } from '../../domain/errors.ts';
 import type { Catalog, CatalogEntry, CatalogState } from '../../engine/catalog/catalog.ts';
@@ -21,7 +21,7 @@ export async function newestMirror({ repositories, url }: RescueStore): Promise<
 
 /** What the home lacks of a mirror, in an order in which each finds what it names. */
 export function planRebuild(state: CatalogState, mirror: MirroredCatalog): readonly CatalogEntry[] {
-  const { stores, volumes, receivers = [], policies = [], tokens = [], tables = [] } = mirror;
+  const { stores, volumes, receivers = [], policies = [], tokens = [], tables = [], events = null, triggers = [] } = mirror;
   const entries: CatalogEntry[] = [
     ...stores.map((store) => ({ kind: 'STORE_ADD' as const, store })),
     ...volumes.map((volume) => ({ kind: 'VOLUME_ADD' as const, volume })),
@@ -29,6 +29,8 @@ export function planRebuild(state: CatalogState, mirror: MirroredCatalog): reado
     ...policies.map((policy) => ({ kind: 'REPLICATE_SET' as const, policy })),
     ...tokens.map((token) => ({ kind: 'TOKEN_ADD' as const, token })),
     ...tables.map((table) => ({ kind: 'TABLE_ADD' as const, table })),
+    ...(events === null ? [] : [{ kind: 'EVENTS_SET' as const, events }]),
+    ...triggers.map((trigger) => ({ kind: 'TRIGGER_ADD' as const, trigger })),
   ];
   return entries.filter((entry) => isMissing(state, entry));
 }
@@ -47,6 +49,10 @@ function isMissing(state: CatalogState, entry: CatalogEntry): boolean {
       return !state.tokens.has(entry.token.id);
     case 'TABLE_ADD':
       return !state.tables.has(entry.table.name);
+    case 'EVENTS_SET':
+      return state.events === null;
+    case 'TRIGGER_ADD':
+      return !state.triggers.has(entry.trigger.name);
     default:
       return false;
   }

@@ -147,6 +147,11 @@ async function start(session: Session, table: string): Promise<void> {
   );
 }
 
+async function serve(session: Session, { metricsPort }: { readonly metricsPort?: string }): Promise<void> {
+  const { runWorker } = await import('../run-worker.ts');
+  await runWorker(session, 'tables', { HOLDFAST_METRICS_PORT: metricsPort });
+}
+
 async function stop(session: Session, table: string): Promise<void> {
   const id = JOB_IDS.archiveTable({ table });
   await (await session.jobs()).cancel(id);
@@ -220,6 +225,11 @@ export function addTableCommands(program: Command, session: Session): Command {
     .command('list')
     .description('all tables')
     .action(() => list(session));
+  table
+    .command('serve')
+    .description('archive tables in the foreground: the process that `holdfast up` starts')
+    .option('--metrics-port <port>', 'serve metrics for Prometheus there')
+    .action((options: { readonly metricsPort?: string }) => serve(session, options));
   const archive = table.command('archive').description('the archiver of a table');
   named(archive, 'start', 'archive its events from now on, and those that are there').action((name: string) => start(session, name));
   named(archive, 'stop', 'end it; it can be begun again').action((name: string) => stop(session, name));

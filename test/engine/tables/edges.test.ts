@@ -297,10 +297,12 @@ test('over a base too, a delete says that an earlier row gives nothing, where an
 /** What a connector says before it has seen a commit. */
 const fresh = (lsn: number, extra: object = {}) => ({ sequence: `[null,"${lsn}"]`, ...extra });
 
-test('a connector that has lost its position takes its snapshot again: its rows and its first transaction come after all that was sent before', async () => {
-  const { put, at } = await open(1);
+test('a connector that has lost its position breaks the partition; its new snapshot and what follows come after all that was sent before', async () => {
+  const { archive, put, at } = await open(1);
   await put(0, event('r', 1, 0, 0, 100, 'first', fresh(100, { snapshot: 'last' })), event('c', 1, 1, 0, 101, 'then', fresh(101)));
   await put(0, event('u', 1, 2, 110, 111, 'later'), event('u', 1, 3, 120, 121, 'last'));
+  expect(await at(1)).toEqual({ '1': '"then"' });
+  const before = archive.known().partitions.get('t/0')?.high ?? '';
   await put(
     0,
     ...[
@@ -309,8 +311,11 @@ test('a connector that has lost its position takes its snapshot again: its rows 
     ],
     event('u', 1, 6, 0, 201, 'after', fresh(201)),
   );
-  expect(await at(1)).toEqual({ '1': '"then"' });
-  expect(await at(3)).toEqual({ '1': '"last"' });
+  await expect(at(6)).rejects.toThrow(/"kind":"outside"/);
+  const { next = 0, high = '', parts = [] } = archive.known().partitions.get('t/0') ?? {};
+  expect(parts.flatMap(({ gaps }) => gaps)).toEqual([{ from: 4, to: 4, kind: 'lost', end: 4 }]);
+  expect(high > before).toBe(true);
+  await archive.append(() => ({ kind: 'WHOLE', partition: 't/0', next, stampUs: START + 5 }));
   expect(await at(5)).toEqual({ '1': '"again"', '2': '"two"' });
   expect(await at(6)).toEqual({ '1': '"after"', '2': '"two"' });
 });

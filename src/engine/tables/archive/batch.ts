@@ -135,6 +135,11 @@ export function createBatch(state: TableState, decode: Decoder): Batch {
 
   const take = (at: OpenPart, event: ChangeEvent, placed: Placed, offset: number): void => {
     note(at, placed);
+    if (placed.anew) {
+      // No record is missing from the topic, and yet something is.
+      at.part.gaps.push({ from: offset, to: offset, kind: 'lost', end: offset });
+      notes++;
+    }
     if (event.op === 'truncate') {
       at.part.truncates.push({ position: positionText(placed.position), stampUs: event.stampUs ?? 0 });
       notes++;

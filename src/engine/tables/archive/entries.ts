@@ -34,7 +34,7 @@ export type TableForm = z.infer<typeof tableForm>;
 const gap = z.strictObject({
   from: offset,
   to: offset,
-  /** `lost`: the topic had dropped them; `compacted`: younger records of their keys follow; `control`: marks of Kafka's own transactions. */
+  /** `lost`: the topic had dropped them, or (from = to) its connector never sent what was committed before this offset; `compacted`: younger records of their keys follow; `control`: marks of Kafka's own transactions. */
   kind: z.enum(['lost', 'compacted', 'control']),
   /** Where the topic's log ended when the gap was met. */
   end: offset,

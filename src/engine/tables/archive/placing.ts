@@ -28,6 +28,8 @@ export interface Placed {
   readonly late: boolean;
   /** One row of an initial snapshot before anything else: past states begin no earlier than its own stamp. */
   readonly initialUs: number | null;
+  /** The first row of a snapshot that a connector without memory took: what was committed since it last sent anything was never sent. */
+  readonly anew?: true;
 }
 
 const hashOf = (key: string): string => createHash('sha256').update(key).digest('hex').slice(0, 16);
@@ -66,7 +68,7 @@ function positionFor(cursor: PlacingCursor, event: ChangeEvent, offset: number):
       if (event.place.kind === 'initial' && !cursor.streaming) return beforeAll(cursor, event.stampUs, offset);
       // Of a snapshot that a connector without memory took, nothing is in before it was taken; all that it sends later comes after it.
       const takenUs = event.place.kind === 'initial' && event.place.anew ? event.stampUs : null;
-      if (least > cursor.high) return moveOn(cursor, least, takenUs, null);
+      if (least > cursor.high) return { ...moveOn(cursor, least, takenUs, null), ...(takenUs === null ? {} : { anew: true }) };
       return cursor.streaming ? moveOn(cursor, stepAfter(cursor.high), takenUs, null) : beforeAll(cursor, null, offset);
     }
   }

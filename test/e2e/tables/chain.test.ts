@@ -28,7 +28,7 @@ import { createKafka } from '../../../src/ground/kafka/kafka-cluster.ts';
 import { describeWith, finder } from '../../faces/stack/describe-with.ts';
 import { partitionIds, startArchivers, type ArchivedTable } from './archives.ts';
 import { askOracle, type Oracle } from './oracle.ts';
-import { createShop, PARTITIONS, PREFIX, PULSE, TABLES, topicOf, type Row } from './shop.ts';
+import { createShop, PARTITIONS, PREFIX, PULSE, readTable, TABLES, topicOf, type Row } from './shop.ts';
 import { readTopics, type TopicReader } from './topics.ts';
 import { endsOf, transactionsIn } from './transactions.ts';
 import { createTurn, startWriters } from './writers.ts';
@@ -117,6 +117,38 @@ describeChain('PostgreSQL, Debezium, Kafka and an archive', () => {
       expect(figures.sentAgain).toBeGreaterThan(0);
       expect(Object.entries(figures.seen).filter(([, times]) => times === 0)).toEqual([]);
       expect(figures.states).toBeGreaterThan(ORACLES * TABLES.length);
+    },
+    CHAIN_MS_MAX,
+  );
+
+  test(
+    'a connector that lost its position is found out; after the word that its new snapshot is whole, past states are right again',
+    async () => {
+      const client = new pg.Client(postgres);
+      await client.connect();
+      await connector.stop();
+      await rm(connector.positionFile);
+      // Nobody is told of this but by the snapshot.
+      await client.query(`UPDATE orders SET weight = -0.5; INSERT INTO orders (id, weight) VALUES (1, 0.5)`);
+      connector = await connect();
+      await using topics = await readTopics(kafka.brokers, [topicOf(PULSE)]);
+      const archived = await startArchivers(() => clientOf(kafka.brokers), kafka.brokers);
+      const orders = archived.filter(({ table }) => table === 'orders');
+      await client.query(`UPDATE orders SET paid = true WHERE id = 1`);
+      await untilAllIsArchived(client, topics, orders);
+      for (const { archive } of orders) {
+        expect(windowOf(archive.known()).earliestUs).toBeNull();
+        for (const { id, next, runningUs, beginsUs } of archive.known().partitions.values())
+          if (beginsUs === null) await archive.append(() => ({ kind: 'WHOLE', partition: id, next, stampUs: runningUs ?? 0 }));
+        const built = await buildPastState(archive, duck, { kind: 'time', us: windowOf(archive.known()).latestUs ?? 0 });
+        if (built.kind !== 'built') throw new Error(JSON.stringify(built));
+        const is = await rowsOf(duck, built.columns);
+        expect({ ...differences(is, await readTable(client, 'orders')), rows: is.size > 0 }).toEqual({
+          ...{ missing: [], surplus: [], different: [], rows: true },
+        });
+      }
+      await Promise.all(archived.map(({ stop }) => stop()));
+      await client.end();
     },
     CHAIN_MS_MAX,
   );

@@ -68,8 +68,8 @@ const clientOf = ({ home, table, onEvent }: TableRun, { source }: TableDefinitio
   createKafka(source, {
     clientId: `holdfast-${what}-${table}`,
     variables: home.variables,
-    // The round ends and is begun anew: what failed is said once, by us.
-    retries: 1,
+    // Enough to try each of the brokers that are named; then the round ends, is begun anew, and what failed is said by us.
+    retries: source.brokers.length,
     onLine: (line) => onEvent?.({ kind: 'kafka', ...line, table }),
   });
 

@@ -106,6 +106,12 @@ export async function readOn(parts: RoundParts): Promise<void> {
       if (putting.endAt(id, range.to, { kind: range.kind, end })) await putting.rotate();
   };
 
+  /** A broker fills its answer in the order in which it is asked: nobody is always last. */
+  const inTurn = (wants: readonly Want[]): Want[] => {
+    const first = archive.environment.random(4).readUInt32BE(0) % Math.max(1, wants.length);
+    return [...wants.slice(first), ...wants.slice(0, first)];
+  };
+
   const holeOf = async ({ topic, completeMs }: Following): Promise<GapCause['kind']> => {
     const known = retention.get(topic);
     const retentionMs = known === undefined ? await reader.deleteRetentionMs(topic).catch(() => null) : known;
@@ -145,9 +151,9 @@ export async function readOn(parts: RoundParts): Promise<void> {
     readonly answer: Promise<readonly Fetched[]>;
   }
   const fetch = (): Fetching => {
-    const wants: Want[] = [...following.values()].map(({ topic, partition, next }) => ({ topic, partition, offset: next }));
+    const own: Want[] = [...following.values()].map(({ topic, partition, next }) => ({ topic, partition, offset: next }));
     const begunMs = nowMs();
-    const answer = reader.fetch([...wants, ...bystanders.wants()], BOUNDS);
+    const answer = reader.fetch(inTurn([...bystanders.wants(), ...own]), BOUNDS);
     // It is waited for below; until then it must not end the process.
     answer.catch(() => undefined);
     return { begunMs, answer };

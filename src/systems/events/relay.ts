@@ -17,7 +17,7 @@ const LOOK_MS = 500;
 const LOOK_MS_MAX = 8_000;
 /** After a failure. */
 const RETRY_MS = 1_000;
-const RETRY_MS_MAX = 30_000;
+const RETRY_MS_MAX = 10_000;
 /** How often the logs are counted for their lag, and new ones looked for. */
 const MEASURE_MS = 5_000;
 

@@ -11,7 +11,7 @@ import { eventsStatus } from '../../../src/systems/events/status.ts';
 import { describeWith, finder } from '../../faces/stack/describe-with.ts';
 import { createInstallation, type Installation } from '../installation.ts';
 import { POINTS, type Point } from './relay-process.ts';
-import { clusterOf, readTopic, requirePromises } from './topic.ts';
+import { clusterOf, produce, readTopic, requirePromises } from './topic.ts';
 
 const describeKafka = await describeWith('kafka');
 describeKafka('a relay that is killed with -9', () => {
@@ -22,7 +22,7 @@ describeKafka('a relay that is killed with -9', () => {
 
   beforeAll(async () => {
     folder = mkdtempSync(path.join(tmpdir(), 'holdfast-kills-'));
-    broker = await startKafka({ dir: path.join(folder, 'broker') }, finder);
+    broker = await startKafka({ dir: path.join(folder, 'broker'), durability: 'durable' }, finder);
     installation = await createInstallation();
     await installation.addStore('cloud');
     await installation.addVolume('a', ['cloud'], { sizeBytes: 1 << 20, extentBytes: 1 << 18, writes: [] });
@@ -95,6 +95,30 @@ describeKafka('a relay that is killed with -9', () => {
     expect(events.length).toBeGreaterThan(new Set(events.map(({ id }) => id)).size);
     expect((await eventsStatus(installation.home)).holder).toBeNull();
   }, 180_000);
+
+  test('lives on when its brokers are killed, as producer and as consumer, and goes on when they are back', async () => {
+    await produce(broker.brokers, 'outside', [{ value: '{}' }]);
+    const filter = { type: null, source: null, subject: null, fields: [] };
+    const start = { job: 'captureSnapshot' as const, input: { volume: 'a' } };
+    const trigger = { name: 't', topic: 'outside', filter, start, sinceMs: 0 };
+    await installation.home.catalog.append(() => ({ kind: 'TRIGGER_ADD', trigger }));
+    await write(20);
+    const child = relay('none', 1);
+    await untilRelayed();
+    // Long enough for its consumer to have joined.
+    await sleep(5000);
+    const port = Number(broker.brokers[0]?.split(':')[1]);
+    await broker.kill();
+    await write(50);
+    await sleep(8000);
+    broker = await startKafka({ dir: path.join(folder, 'broker'), port, durability: 'durable' }, finder);
+    await write(10);
+    await untilRelayed();
+    expect([child.exitCode, child.signalCode]).toEqual([null, null]);
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+    await requireAll();
+  }, 120_000);
 
   test('at any moment, too', async () => {
     for (let round = 0; round < 4; round++) {

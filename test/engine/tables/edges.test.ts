@@ -414,6 +414,14 @@ test('rows and then a truncate in one transaction: a place between them is befor
   expect(await idsAt(archive, transaction(20, 'after'))).toBe('');
 });
 
+test('two truncates in one transaction: a place between them is before both', async () => {
+  const { archive, put, at } = await open(1);
+  await put(0, event('c', 1, 1, 10, 11), event('t', null, 2, 20, 21), event('t', null, 2, 20, 22), event('c', 3, 9, 30, 31));
+  await at(9);
+  expect(await idsAt(archive, place(20, 21))).toBe('1');
+  expect(await idsAt(archive, place(20, 22))).toBe('1');
+});
+
 test('a number that PostgreSQL gave to two transactions names neither; their times are told', async () => {
   const { archive, put, at } = await open(1);
   await put(

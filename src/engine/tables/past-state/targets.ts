@@ -45,14 +45,22 @@ export async function cutOfPosition(duck: Duck, state: TableState, at: Position)
   );
   if (next === null) return { cut: at, stampUs: null };
   const id = next === event && typeof transaction === 'string' ? transaction : null;
-  return { cut: await beginningOf(duck, id, next, at), stampUs: next.stampUs };
+  return { cut: await beginningOf(duck, state, id, next, at), stampUs: next.stampUs };
 }
 
 /** Where the transaction of what stands at `next` begins, if that is below `at`. `id` null: it is none, or a truncate, of which none is known. */
-async function beginningOf(duck: Duck, id: string | null, next: { readonly position: Position; readonly stampUs: number }, at: Position) {
+async function beginningOf(
+  duck: Duck,
+  state: TableState,
+  id: string | null,
+  next: { readonly position: Position; readonly stampUs: number },
+  at: Position,
+) {
   const start = startOfMajor(majorOf(next.position));
   const known = id ?? (await numberedSince(duck, start, at));
-  if (known === null) return at;
+  // Several truncates and no row: they name nobody, but they stand under one last commit.
+  const truncated = truncatesOf(state).some(({ position }) => position >= start && position < at);
+  if (known === null) return id === null && truncated ? start : at;
   // A number comes again some day, with another stamp. A connector's first transaction after a snapshot has no last commit to stand under.
   const own = isNumbered(known) ? `AND _stamp = ${next.stampUs}` : '';
   const [[first] = []] = await duck.rows(

@@ -14,7 +14,7 @@ import { buildPastState, type PastColumn, type PastOutcome, type PastProof } fro
 import type { Target } from '../past-state/plan.ts';
 import { findTransaction, truncatesOf, type FoundTransaction, type TransactionTarget } from '../past-state/targets.ts';
 import { windowOf } from '../past-state/window.ts';
-import { columnReport, typeRows, typedValue, type ColumnReport, type TypedRows } from '../outputs/typed-rows.ts';
+import { columnReport, typeRows, type ColumnReport, type TypedRows } from '../outputs/typed-rows.ts';
 
 export interface DifferenceFilter {
   /** Only these keys, in canonical JSON. */
@@ -123,7 +123,7 @@ async function filtersOf(duck: Duck, rows: TypedRows, { keys, where }: Differenc
   if (keys !== undefined) filters.push(`_key IN (${keys.map(sqlText).join(', ') || 'NULL'})`);
   if (touched?.kind === 'touched' && !touched.all) filters.push('_key IN (SELECT _key FROM touched)');
   if (where !== undefined) {
-    const names = rows.columns.map((column) => `${typedValue(column)} AS ${sqlName(column.name)}`).join(', ');
+    const names = rows.columns.map((column) => `${column.typed} AS ${sqlName(column.name)}`).join(', ');
     await duck.run(`CREATE OR REPLACE VIEW named AS SELECT _key AS _row_key, ${names} FROM sides`);
     await select(duck, where);
     filters.push('_key IN (SELECT _row_key FROM selected)');

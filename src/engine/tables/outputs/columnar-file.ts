@@ -9,13 +9,13 @@ import { hasErrno } from '../../../ground/stores/file-errors.ts';
 import { sqlName, sqlText, type Duck } from '../archive/duck.ts';
 import { parquetCopy } from '../archive/rows.ts';
 import { unwritable } from './landing.ts';
-import { keyOrder, typedValue, type TypedRows } from './typed-rows.ts';
+import { keyOrder, type TypedRows } from './typed-rows.ts';
 
 export type ColumnarFormat = 'parquet' | 'csv';
 
 /** Writes the file `aside`. */
 export async function writeColumnar(duck: Duck, rows: TypedRows, format: ColumnarFormat, aside: string): Promise<void> {
-  const columns = rows.columns.map((column) => `${format === 'csv' ? column.text : typedValue(column)} AS ${sqlName(column.name)}`);
+  const columns = rows.columns.map((column) => `${format === 'csv' ? column.text : column.typed} AS ${sqlName(column.name)}`);
   // A file has a column at least.
   const query = `(SELECT ${columns.join(', ') || 'NULL AS nothing'} FROM ${rows.table} ORDER BY ${keyOrder(rows)})`;
   const path = duck.file(`output.${format}`);

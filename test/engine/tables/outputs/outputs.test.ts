@@ -70,7 +70,7 @@ test('Parquet has types, a decimal as a decimal', async () => {
   const from = `read_parquet(${sqlText(reader.file('copy'))})`;
   expect(await reader.rows(`SELECT column_name, column_type FROM (DESCRIBE FROM ${from})`)).toEqual([
     ['id', 'BIGINT'],
-    ['amount', 'DECIMAL(38,2)'],
+    ['amount', 'DECIMAL(18,2)'],
     ['note', 'VARCHAR'],
     ['placed', 'TIMESTAMP'],
   ]);

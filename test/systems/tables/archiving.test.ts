@@ -1,6 +1,7 @@
 /** The archiver against a real broker: everything once and in order, whatever happens to either of them. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { openPartitionReader } from '../../../src/ground/kafka/partition-reader.ts';
 import { createMemoryStore } from '../../engine/memory-store.ts';
 import { describeWith } from '../../faces/stack/describe-with.ts';
 import { latestMs, nextOf, openArchive, raiseKafka, rowsAt, sourceOf, startArchiver, until, type KafkaStage } from './kafka-stage.ts';
@@ -165,6 +166,40 @@ describeKafka('an archiver of a table', () => {
     expect(state?.parts.flatMap(({ gaps }) => gaps)).toEqual([{ from: 0, to: 12, kind: 'lost', end: 20 }]);
     expect(state?.beginsUs).toBeNull();
   });
+
+  test('what compaction has removed is recorded as that, and the table is whole all the same', async () => {
+    const config = {
+      'cleanup.policy': 'compact',
+      'segment.ms': '100',
+      'min.cleanable.dirty.ratio': '0.001',
+      'max.compaction.lag.ms': '200',
+    };
+    await stage.createTopic('compact', 1, config);
+    for (let round = 0; round < 12; round++) {
+      await stage.producer.send({
+        topic: 'compact',
+        messages: Array.from({ length: 10 }, (_, i) => ({ key: String(i % 5), value: `{"n":${10 * round + i}}` })),
+      });
+      await sleep(150);
+    }
+    const compacted = async (): Promise<boolean> => {
+      await using reader = await openPartitionReader(await stage.kafka(), stage.brokers);
+      await reader.partitions(['compact']);
+      const bounds = { waitMs: 100, bytes: 1 << 20, partitionBytes: 1 << 20 };
+      const [read] = await reader.fetch([{ topic: 'compact', partition: 0, offset: 0 }], bounds);
+      return read?.kind === 'read' && read.records.length < 100;
+    };
+    // The broker's cleaner rests for 15 s between its rounds.
+    await until(compacted, () => 'no compaction', 45_000);
+    const store = createMemoryStore();
+    const running = await startArchiver(stage, store, sourceOf(stage, 'compact'));
+    await until(() => nextOf(running.archive, 'compact/0') === 120);
+    const { missing, records } = await running.stop();
+    expect(missing).toEqual({ lost: 0, compacted: 120 - records, control: 0 });
+    expect(running.archive.known().partitions.get('compact/0')?.beginsUs).not.toBeNull();
+    const { rows } = await rowsAt(running.archive, latestMs(running.archive) * 1000);
+    expect(rows.size).toBeGreaterThan(0);
+  }, 90_000);
 
   test('a topic that was made anew is not taken for the one that was archived', async () => {
     await stage.createTopic('anew', 1);

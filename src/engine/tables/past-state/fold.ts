@@ -35,11 +35,8 @@ interface Between {
  * nothing was late, offsets of a partition rise with positions, and the highest offset is found in half the time; unless a key
  * turns out to have events in several partitions.
  */
-export async function findWinners(duck: Duck, { unavailable, inOrder, highest }: LoadedEvents, { above, below }: Between): Promise<void> {
-  const bounds = [
-    ...(below === null || highest === null || highest < below ? [] : [`_pos < ${sqlPosition(below)}`]),
-    ...(above === null ? [] : [`_pos > ${sqlPosition(above)}`]),
-  ];
+export async function findWinners(duck: Duck, { unavailable, inOrder }: LoadedEvents, { above, below }: Between): Promise<void> {
+  const bounds = [...(below === null ? [] : [`_pos < ${sqlPosition(below)}`]), ...(above === null ? [] : [`_pos > ${sqlPosition(above)}`])];
   const from = `FROM events ${bounds.length === 0 ? '' : `WHERE ${bounds.join(' AND ')}`} GROUP BY _key`;
   if (inOrder && unavailable.length === 0) {
     await duck.run(`CREATE OR REPLACE TEMP TABLE winners AS SELECT max(_id) AS _w, min(_id) AS _first ${from}`);

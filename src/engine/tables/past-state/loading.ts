@@ -9,7 +9,6 @@ import type { Duck } from '../archive/duck.ts';
 import { sqlText } from '../archive/duck.ts';
 import { closeAllBut, openFiles } from '../archive/opened-files.ts';
 import { cellColumn, columnDefinitions, FIXED_COLUMNS } from '../archive/rows.ts';
-import { parsePosition, type Position } from '../events/position.ts';
 import type { PartitionPlan } from './plan.ts';
 
 export interface LoadedEvents {
@@ -17,10 +16,8 @@ export interface LoadedEvents {
   readonly columns: readonly number[];
   /** Numbers of those that are unavailable somewhere. */
   readonly unavailable: readonly number[];
-  /** In each partition offsets rise with positions: nothing since its base was late. */
+  /** Below the cut, offsets of each partition rise with positions: nothing since its base was late. (Files may hold later parts, which are not asked for.) */
   readonly inOrder: boolean;
-  /** No event stands above it; null: there is none. */
-  readonly highest: Position | null;
 }
 
 /** Of an event's `_id`, below its partition's number. */
@@ -45,13 +42,8 @@ export async function loadEvents(archive: TableArchive, duck: Duck, partitions: 
   const unavailable = new Set(
     partitions.flatMap(({ base, parts }) => [...(base?.unavailable ?? []), ...parts.flatMap((part) => part.unavailable)]),
   );
-  const highs = partitions.flatMap(({ base, parts }) => [...(base === null ? [] : [base.high]), ...parts.map(({ high }) => high)]);
   return {
     inOrder: partitions.every(({ parts }) => parts.every(({ late }) => late === 0)),
-    highest: highs.reduce<Position | null>(
-      (most, high) => (most === null || parsePosition(high) > most ? parsePosition(high) : most),
-      null,
-    ),
     columns: [...columns].sort((a, b) => a - b),
     unavailable: [...unavailable].filter((column) => columns.has(column)).sort((a, b) => a - b),
   };

@@ -138,8 +138,8 @@ export const FETCH_BYTES = 8 * MIB;
 export const FETCH_PARTITION_BYTES = 2 * MIB;
 /** A batch is put when its first record is so old: with its encoding and the put LATEST lags the broker by less than 2 s ... */
 export const ARCHIVE_BATCH_MS = 600;
-/** ... or holds so much: a second of 30,000 events of 500 bytes. One is filled while another is put; each is in memory about four times. */
-export const ARCHIVE_BATCH_BYTES = 12 * MIB;
+/** ... or holds so much: 12,000 events of 500 bytes. One is filled while another is put, and each event is some 3 KB of objects: at 12 MiB it was 100 MiB more. */
+export const ARCHIVE_BATCH_BYTES = 6 * MIB;
 /** Partitions and topics that are new are noticed after this. */
 export const TOPICS_LOOK_MS = 1000;
 /** Partitions of all topics of a table: what one log entry may name. */

@@ -1,8 +1,9 @@
-/** What senders ask a receiver beside their exchanges: how their sessions stand, and that a snapshot be hidden. */
+/** What senders ask a receiver beside their exchanges: how their sessions stand, how a snapshot does, and that it be hidden. */
+import type { z } from 'zod';
 import { HoldfastError } from '../../domain/errors.ts';
 import type { Home } from '../../engine/catalog/home.ts';
 import type { Peer } from '../../engine/replication/frames.ts';
-import { hideFor, hideWish } from '../../engine/replication/receiving/hiding.ts';
+import { hideFor, hideWish, lookFor, lookWish } from '../../engine/replication/receiving/hiding.ts';
 import type { SessionStatus } from '../../engine/replication/receiving/receiving.ts';
 import type { Questions } from '../../engine/replication/transport/questions.ts';
 
@@ -22,19 +23,27 @@ export const questionsTo = (home: Home, sessions: () => readonly SessionStatus[]
         answer: (peer) => Promise.resolve({ sessions: ownSessions(sessions(), peer) }),
       },
     ],
+    ['/v1/snapshot', { ...{ method: 'POST', right: 'hide' }, answer: async (peer, input) => lookFor(home, peer, judged(lookWish, input)) }],
     [
       '/v1/hide',
       {
         ...{ method: 'POST', right: 'hide' },
         async answer(peer, input) {
-          const wish = hideWish.safeParse(input);
-          if (!wish.success) throw new HoldfastError('ARGUMENT_INVALID', 'a lineage and a snapshot are to be said', { field: 'body' });
-          await hideFor(home, peer, wish.data);
-          return { hidden: wish.data.snapshot };
+          const wish = judged(hideWish, input);
+          await hideFor(home, peer, wish);
+          return { hidden: wish.snapshot };
         },
       },
     ],
   ]);
+
+function judged<T>(schema: z.ZodType<T>, input: unknown): T {
+  const wish = schema.safeParse(input);
+  if (wish.success) return wish.data;
+  throw new HoldfastError('ARGUMENT_INVALID', 'a lineage and a snapshot are to be said, and to hide it which version was seen', {
+    field: 'body',
+  });
+}
 
 const ownSessions = (all: readonly SessionStatus[], { id, prefix }: Peer): readonly OwnSession[] =>
   all

@@ -36,7 +36,8 @@ export async function openSenderLink(record: ReceiverRecord, variables: Variable
   };
 }
 
-async function tlsOf({ ca, client }: ReceiverRecord): Promise<Pick<LinkOptions, 'tls'>> {
+/** What the record says of certificates, read anew. */
+export async function tlsOf({ ca, client }: ReceiverRecord): Promise<Pick<LinkOptions, 'tls'>> {
   if (ca === null && client === null) return {};
   return {
     tls: {

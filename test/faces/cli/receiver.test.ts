@@ -14,6 +14,7 @@ import { runSession, type SessionOutcome } from '../../../src/engine/replication
 import { plainSession } from '../../../src/engine/replication/sending/session-parts.ts';
 import { openLink, type ReceiverLink } from '../../../src/engine/replication/transport/client.ts';
 import type { Snapshot } from '../../../src/engine/repository/ledger.ts';
+import { unhideSnapshot } from '../../../src/engine/repository/pins.ts';
 import { Threads } from '../../../src/ground/threads/threads.ts';
 import type { ReceiverStatus } from '../../../src/systems/replication/receiver-control.ts';
 import type { OwnSession } from '../../../src/systems/replication/receiver-questions.ts';
@@ -228,19 +229,56 @@ test('a sender sees its own sessions, and hides what is older than its floor', a
   expect(await ask(other.token, 'GET', '/v1/session')).toEqual({ status: 200, body: { sessions: [] } });
   expect(await ask('hf1.none', 'GET', '/v1/session')).toMatchObject({ status: 401 });
 
-  const wish = { lineage: snapshot.lineage, snapshot: snapshot.id };
+  const named = { lineage: snapshot.lineage, snapshot: snapshot.id };
+  const wish = { ...named, seen: 0 };
   expect(await ask(adder.token, 'POST', '/v1/hide', wish)).toMatchObject({ status: 403, body: { code: 'RECEIVER_DENIED' } });
   expect(await ask(other.token, 'POST', '/v1/hide', wish)).toMatchObject({ status: 404, body: { code: 'SNAPSHOT_NOT_FOUND' } });
   expect(await ask(young.token, 'POST', '/v1/hide', wish)).toMatchObject({ status: 409, body: { code: 'RETENTION_FLOOR' } });
   expect(await ask(young.token, 'GET', '/v1/hide')).toMatchObject({ status: 405 });
   expect(await ask(old.token, 'POST', '/v1/hide', { ...wish, purge: true })).toMatchObject({ status: 400 });
+  expect(await ask(old.token, 'POST', '/v1/hide', named)).toMatchObject({ status: 400 });
+  expect(await ask(adder.token, 'POST', '/v1/snapshot', named)).toMatchObject({ status: 403 });
+  expect(await ask(young.token, 'POST', '/v1/snapshot', named)).toEqual({
+    status: 200,
+    body: { snapshot: snapshot.id, hidden: false, version: 0 },
+  });
   expect(await ask(old.token, 'POST', '/v1/hide', { ...wish, text: 'x'.repeat(5000) })).toMatchObject({ status: 413 });
   const there = await receiver.home.repository(storeName('there'), repositoryName('d-v'));
   const hidden = async () => (await there.sync()).snapshots.get(snapshot.id)?.hidden;
   expect(await hidden()).toBe(false);
-  expect(await ask(old.token, 'POST', '/v1/hide', wish)).toEqual({ status: 200, body: { hidden: snapshot.id } });
+
+  // The same from the sender's home, with the records of its catalog.
+  const variables = { ...sender.variables, T_YOUNG: young.token, T_OLD: old.token, T_ADDER: adder.token, T_OTHER: other.token };
+  const at = (name: string) => path.join(certificates, name);
+  const certified = ['--ca', at('ca-cert.pem'), '--cert', at('client-cert.pem'), '--key', at('client-key.pem')];
+  for (const name of ['young', 'old', 'adder', 'other']) {
+    const known = ['--url', `https://localhost:${port}`, '--token', `env:T_${name.toUpperCase()}`, ...certified];
+    await cliJson(['replicate', 'receiver', 'add', name, ...known], { variables });
+  }
+  const hide = (receiver: string, id: string = snapshot.id) =>
+    cli(['replicate', 'hide', 'v', id, '--receiver', receiver, '--json'], { variables });
+  expect(errorOf(await hide('young'))).toMatchObject({
+    code: 'RETENTION_FLOOR',
+    message: expect.stringMatching(/it does from 2\d{3}-.*Z on/),
+  });
+  expect(errorOf(await hide('adder')).code).toBe('RECEIVER_DENIED');
+  expect(errorOf(await hide('other')).code).toBe('SNAPSHOT_NOT_FOUND');
+  expect(errorOf(await hide('old', '0'.repeat(26))).code).toBe('SNAPSHOT_NOT_FOUND');
+  expect(errorOf(await hide('nobody')).code).toBe('RECEIVER_NOT_FOUND');
+  const told = await cliJson<{ readonly sessions: readonly OwnSession[] }>(['replicate', 'status', '--receiver', 'young'], { variables });
+  expect(told.sessions).toEqual((await ask(young.token, 'GET', '/v1/session')).body.sessions);
+  expect((await cli(['replicate', 'status', '--receiver', 'young'], { variables })).out).toMatch(
+    new RegExp(`${snapshot.lineage} +${snapshot.id} +committed`),
+  );
+  expect((await cli(['replicate', 'status', '--receiver', 'other'], { variables })).out).toMatch(/other has heard no session/);
+  expect(await hidden()).toBe(false);
+  expect(JSON.parse((await hide('old')).out)).toMatchObject({ lineage: snapshot.lineage, already: false });
   expect(await hidden()).toBe(true);
-  expect(await ask(old.token, 'POST', '/v1/hide', wish)).toMatchObject({ status: 200 });
+  expect(JSON.parse((await hide('old')).out)).toMatchObject({ already: true });
+  expect(await ask(old.token, 'POST', '/v1/hide', wish)).toEqual({ status: 200, body: { hidden: snapshot.id } });
+  await unhideSnapshot(there, snapshot.id, 1);
+  expect(await ask(old.token, 'POST', '/v1/hide', wish)).toMatchObject({ status: 409, body: { code: 'VISIBILITY_CHANGED' } });
+  expect(await hidden()).toBe(false);
   expect(await serving.end('SIGTERM')).toEqual([0, null]);
 }, 120_000);
 

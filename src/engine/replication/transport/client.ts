@@ -7,7 +7,7 @@
  */
 import { request as requestHttp, type ClientRequest, type IncomingMessage } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import { HoldfastError, isHoldfastError, messageOf, type ErrorDetails } from '../../../domain/errors.ts';
+import { HoldfastError, isHoldfastError } from '../../../domain/errors.ts';
 import { KIB, MIB } from '../../../domain/limits.ts';
 import { createLine, type Line } from '../../../ground/stores/line.ts';
 import { checkExposure } from '../../volumes/listening.ts';
@@ -18,6 +18,7 @@ import { CONTENT_TYPE } from '../wire/bounds.ts';
 import { invalid } from '../wire/content-reader.ts';
 import { FrameDecoder } from '../wire/frame-decoder.ts';
 import { encodeRequest } from '../wire/requests.ts';
+import { refusalOf, responseTo, unreachable } from './answered.ts';
 import { ANSWERS_BYTES_MAX, EXCHANGES_MAX } from './limits.ts';
 import { createWireAgent, type LinkTls, type WireBytes } from './wire-agent.ts';
 
@@ -69,8 +70,8 @@ export function openLink(options: LinkOptions): ReceiverLink {
   };
 }
 
-/** Where exchanges go; refuses what is no address of a receiver, without repeating what could be a secret. */
-export function parseReceiverUrl(text: string): URL {
+/** Where exchanges go, or a question; refuses what is no address of a receiver, without repeating what could be a secret. */
+export function parseReceiverUrl(text: string, at = '/v1/exchange'): URL {
   const wrong = (expected: string): HoldfastError =>
     new HoldfastError('ARGUMENT_INVALID', 'the address of the receiver is not usable', { field: 'url', expected });
   const url = URL.parse(text);
@@ -79,7 +80,7 @@ export function parseReceiverUrl(text: string): URL {
     throw wrong('https://HOST:PORT without credentials');
   // The token would be read on the way.
   if (url.protocol === 'http:') checkExposure({ host: url.hostname.replace(/^\[|\]$/g, ''), port: 0 }, null, 'url');
-  url.pathname = `${url.pathname.replace(/\/+$/, '')}/v1/exchange`;
+  url.pathname = `${url.pathname.replace(/\/+$/, '')}${at}`;
   return url;
 }
 
@@ -122,12 +123,6 @@ async function exchange(deps: ExchangeDeps, frames: Frames, signal: AbortSignal)
     signal.removeEventListener('abort', abort);
   }
 }
-
-const responseTo = (request: ClientRequest): Promise<IncomingMessage> =>
-  new Promise((resolve, reject) => {
-    request.once('response', resolve).once('error', reject);
-    request.once('close', () => reject(new Error('the connection was closed')));
-  });
 
 /** Writes step by step, each when the one before has gone. */
 async function say(
@@ -185,7 +180,7 @@ const write = (request: ClientRequest, slice: readonly Buffer[]): Promise<void> 
   });
 
 async function hearAnswers(response: IncomingMessage, asked: number, progressed: () => void): Promise<AnswerFrame[]> {
-  judgeStatus(response);
+  if (response.statusCode !== 200 || response.headers['content-type'] !== CONTENT_TYPE) throw refusalOf(response);
   const decoder = new FrameDecoder(ANSWER_READERS);
   const answers: AnswerFrame[] = [];
   let bytes = 0;
@@ -198,35 +193,4 @@ async function hearAnswers(response: IncomingMessage, asked: number, progressed:
   }
   decoder.end();
   return answers;
-}
-
-function judgeStatus({ statusCode = 0, headers }: IncomingMessage): void {
-  const details: ErrorDetails = { status: statusCode };
-  if (statusCode === 200 && headers['content-type'] === CONTENT_TYPE) return;
-  if (statusCode === 401 || statusCode === 403)
-    throw new HoldfastError(
-      'RECEIVER_DENIED',
-      statusCode === 401 ? 'the receiver does not take the token' : 'the token does not allow this',
-      details,
-    );
-  if (statusCode >= 500 || statusCode === 429 || statusCode === 408)
-    throw new HoldfastError('RECEIVER_UNREACHABLE', `the receiver cannot hear this now (HTTP ${statusCode})`, {
-      ...details,
-      ...retryAfter(headers['retry-after']),
-    });
-  throw new HoldfastError('FRAME_INVALID', `what answers there is no receiver, or hears no such exchange (HTTP ${statusCode})`, details);
-}
-
-const retryAfter = (header: string | undefined): ErrorDetails => {
-  const seconds = Number(header);
-  return header !== undefined && seconds > 0 && seconds < 86_400 ? { retryAfterMs: seconds * 1000 } : {};
-};
-
-/** Alerts by which a receiver says that it does not take the certificate of this side. */
-const CERTIFICATE_DENIED = /ALERT_(CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_(EXPIRED|REVOKED|UNKNOWN)|ACCESS_DENIED)/i;
-
-function unreachable(error: unknown): HoldfastError {
-  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
-  if (CERTIFICATE_DENIED.test(code)) return new HoldfastError('RECEIVER_DENIED', 'the receiver does not take the certificate of this side');
-  return new HoldfastError('RECEIVER_UNREACHABLE', `the receiver does not answer: ${messageOf(error)}`, code === '' ? {} : { cause: code });
 }

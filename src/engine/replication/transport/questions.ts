@@ -22,7 +22,8 @@ export type Questions = ReadonlyMap<string, Question>;
 
 const INPUT_BYTES_MAX = 4 * KIB;
 
-const STATUS: Partial<Record<ErrorCode, number>> = {
+/** What a question can be refused with, and the status that goes with it. */
+export const QUESTION_STATUS: Partial<Record<ErrorCode, number>> = {
   ...{
     ARGUMENT_INVALID: 400,
     FRAME_INVALID: 400,
@@ -42,7 +43,7 @@ export function judgeQuestion({ method, headers }: IncomingMessage, question: Qu
 
 /** Null: a mistake of ours, or something that passes. */
 export function refusalOfQuestion({ code, message }: HoldfastError): Refusal | null {
-  const status = STATUS[code];
+  const status = QUESTION_STATUS[code];
   return status === undefined ? null : { status, code, message };
 }
 

@@ -9,6 +9,7 @@ import type { JobView } from '../jobs.ts';
 import { formatBytes, formatDuration } from '../quantities.ts';
 import type { Session } from '../session.ts';
 import { renderTable } from '../table.ts';
+import { addReplicateHide, statusAt } from './replicate-asking.ts';
 import { addReplicatePolicyCommands } from './replicate-policies.ts';
 import { addReplicateReceiverCommands } from './replicate-receivers.ts';
 
@@ -138,7 +139,9 @@ export function addReplicateCommands(program: Command, session: Session): void {
   replicate
     .command('status')
     .description('how far the receivers are behind, and what goes on')
-    .action(() => status(session));
+    .option('--receiver <name>', 'ask this one instead how the sessions of its token stand there', receiverName)
+    .action(({ receiver }: { readonly receiver?: string }) => (receiver === undefined ? status(session) : statusAt(session, receiver)));
+  addReplicateHide(replicate, session);
   addReplicateReceiverCommands(replicate, session);
   addReplicatePolicyCommands(replicate, session);
 }

@@ -59,5 +59,8 @@ export function findTable({ tables }: Tables, table: string): TableDefinition {
   return found;
 }
 
+/** Where in its store the archive of a table lies. */
+export const tablePrefix = (name: string): string => `tables/${name}/`;
+
 /** `<store>/<table>`, under which the catalog keeps the id of the archive that was first seen there. */
 export const archiveKey = ({ store, name }: Pick<TableDefinition, 'store' | 'name'>): string => `${store}/${name}`;

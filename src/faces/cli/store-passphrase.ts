@@ -11,7 +11,7 @@ import { isHoldfastError } from '../../domain/errors.ts';
 import type { StoreRecord } from '../../engine/catalog/catalog.ts';
 import { repositoryPrefix } from '../../engine/catalog/home.ts';
 import { changePassphrase, openRepositoryFormat } from '../../engine/repository/format.ts';
-import { tablePrefix } from '../../systems/tables/opening.ts';
+import { tablePrefix } from '../../engine/catalog/tables.ts';
 import { resolvePassphrase } from '../../ground/sealing/passphrase.ts';
 import { listAll, type ObjectStore } from '../../ground/stores/object-store.ts';
 import { within } from '../../ground/stores/within.ts';

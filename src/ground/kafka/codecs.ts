@@ -1,10 +1,13 @@
-/** zstd for kafkajs, by Node's own zlib: producers compress with it, and a batch that cannot be opened would stop its partition. */
+/**
+ * The compressions that kafkajs leaves to others: whoever reads a topic does not choose how it is produced, and a batch that cannot be
+ * opened would stop its partition. What is produced here is zstd, by Node's own zlib, or not compressed.
+ */
 import { promisify } from 'node:util';
-import { zstdCompress, zstdDecompress } from 'node:zlib';
+import { zstdCompress } from 'node:zlib';
 import kafkajs from 'kafkajs';
+import { decompress } from './decompression.ts';
 
-const compress = promisify(zstdCompress);
-const decompress = promisify(zstdDecompress);
+const zstd = promisify(zstdCompress);
 
 interface Encoder {
   readonly buffer: Buffer;
@@ -12,8 +15,11 @@ interface Encoder {
 
 /** kafkajs keeps codecs for the process; setting one again changes nothing. */
 export function installCodecs(): void {
-  kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({
-    compress: ({ buffer }: Encoder): Promise<Buffer> => compress(buffer),
-    decompress: (buffer: Buffer): Promise<Buffer> => decompress(buffer),
-  });
+  const { Snappy, LZ4, ZSTD } = kafkajs.CompressionTypes;
+  for (const type of [Snappy, LZ4, ZSTD])
+    kafkajs.CompressionCodecs[type] = () => ({
+      compress: ({ buffer }: Encoder): Promise<Buffer> =>
+        type === ZSTD ? zstd(buffer) : Promise.reject(new Error('nothing here produces this compression')),
+      decompress: async (bytes: Buffer): Promise<Buffer> => decompress(type, bytes),
+    });
 }

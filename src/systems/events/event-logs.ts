@@ -19,6 +19,7 @@ import type { Entry } from '../../engine/repository/entries.ts';
 import { openLog } from '../../engine/repository/follower.ts';
 import { openRepositoryFormat } from '../../engine/repository/format.ts';
 import { logName } from '../../engine/repository/object-names.ts';
+import { tablePrefix } from '../../engine/catalog/tables.ts';
 import { TABLE_ENTRY_KINDS, tableEntrySchema, type TableEntry } from '../../engine/tables/archive/entries.ts';
 import { resolvePassphrase } from '../../ground/sealing/passphrase.ts';
 import type { SealingKey } from '../../ground/sealing/envelope.ts';
@@ -189,7 +190,7 @@ async function liveBefore(store: ObjectStore, key: SealingKey, n: number): Promi
 }
 
 async function openTable(home: Home, storeName: StoreName, table: string, id: string): Promise<OpenedLog<TableEntry>> {
-  const { store, key } = await unlock(home, storeName, `tables/${table}/`, id);
+  const { store, key } = await unlock(home, storeName, tablePrefix(table), id);
   const { random } = home.environment;
   const log = createLog<TableEntry>({
     ...{ store, sealing: key, nameOf: logName, entrySchema: tableEntrySchema, kinds: TABLE_ENTRY_KINDS, random },

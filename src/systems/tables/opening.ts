@@ -9,14 +9,12 @@ import { randomBytes } from 'node:crypto';
 import { HoldfastError } from '../../domain/errors.ts';
 import { findStore } from '../../engine/catalog/catalog.ts';
 import type { Home } from '../../engine/catalog/home.ts';
-import { archiveKey, findTable, type TableDefinition } from '../../engine/catalog/tables.ts';
+import { archiveKey, findTable, tablePrefix, type TableDefinition } from '../../engine/catalog/tables.ts';
 import { ensureRepository, openRepositoryFormat, readHeader, type UnlockedRepository } from '../../engine/repository/format.ts';
 import { claimRole, ensureForm, openTableArchive, type TableArchive } from '../../engine/tables/archive/archive.ts';
 import { resolvePassphrase } from '../../ground/sealing/passphrase.ts';
 import type { ObjectStore } from '../../ground/stores/object-store.ts';
 import { within } from '../../ground/stores/within.ts';
-
-export const tablePrefix = (name: string): string => `tables/${name}/`;
 
 export interface OpenedTable {
   readonly table: TableDefinition;

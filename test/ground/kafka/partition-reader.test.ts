@@ -114,29 +114,45 @@ describeKafka('a reader of partitions', () => {
     }
   };
 
-  test.each(['uncompressed', 'gzip', 'snappy', 'lz4', 'zstd'])('reads what a broker keeps as %s, from any offset', async (type) => {
-    await createTopic(`c-${type}`, { 'compression.type': type });
-    const producer = kafka.producer();
-    await producer.connect();
-    const values = Array.from({ length: 500 }, (_, i) => JSON.stringify({ i, text: 'abc '.repeat(i % 50), other: Math.sin(i) }));
-    for (let at = 0; at < 500; at += 100)
-      await producer.send({
-        topic: `c-${type}`,
-        messages: values
-          .slice(at, at + 100)
-          .map((value, i) => ({ key: String(at + i), value: (at + i) % 7 === 0 ? null : value, headers: { h: 'x' } })),
+  test.each(['uncompressed', 'gzip', 'snappy', 'lz4', 'zstd'])(
+    'reads what a broker keeps as %s, from any offset, and so does a group',
+    async (type) => {
+      await createTopic(`c-${type}`, { 'compression.type': type });
+      const producer = kafka.producer();
+      await producer.connect();
+      const values = Array.from({ length: 500 }, (_, i) => JSON.stringify({ i, text: 'abc '.repeat(i % 50), other: Math.sin(i) }));
+      for (let at = 0; at < 500; at += 100)
+        await producer.send({
+          topic: `c-${type}`,
+          messages: values
+            .slice(at, at + 100)
+            .map((value, i) => ({ key: String(at + i), value: (at + i) % 7 === 0 ? null : value, headers: { h: 'x' } })),
+        });
+      await producer.disconnect();
+      const { records, last } = await readAll(`c-${type}`);
+      expect(records.map(({ offset }) => offset)).toEqual(values.map((_, i) => i));
+      expect(records.map(({ key }) => key?.toString())).toEqual(values.map((_, i) => String(i)));
+      expect(records.map(({ value }) => value?.toString() ?? null)).toEqual(values.map((value, i) => (i % 7 === 0 ? null : value)));
+      expect(records.every(({ timeMs }) => Math.abs(timeMs - Date.now()) < 60_000)).toBe(true);
+      expect([last.start, last.end, last.next]).toEqual([0, 500, 500]);
+      const consumer = kafka.consumer({ groupId: `group-${type}`, maxWaitTimeInMs: 200 });
+      await consumer.connect();
+      await consumer.subscribe({ topic: `c-${type}`, fromBeginning: true });
+      const heard: (string | null)[] = [];
+      await new Promise<void>((resolve, reject) => {
+        consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error));
+        const eachMessage = async ({ message }: { readonly message: { readonly value: Buffer | null } }): Promise<void> => {
+          if (heard.push(message.value?.toString() ?? null) === 500) resolve();
+        };
+        void consumer.run({ eachMessage });
       });
-    await producer.disconnect();
-    const { records, last } = await readAll(`c-${type}`);
-    expect(records.map(({ offset }) => offset)).toEqual(values.map((_, i) => i));
-    expect(records.map(({ key }) => key?.toString())).toEqual(values.map((_, i) => String(i)));
-    expect(records.map(({ value }) => value?.toString() ?? null)).toEqual(values.map((value, i) => (i % 7 === 0 ? null : value)));
-    expect(records.every(({ timeMs }) => Math.abs(timeMs - Date.now()) < 60_000)).toBe(true);
-    expect([last.start, last.end, last.next]).toEqual([0, 500, 500]);
-    const [middle] = await reader.fetch([{ topic: `c-${type}`, partition: 0, offset: 150 }], BOUNDS);
-    expect(middle).toMatchObject({ kind: 'read' });
-    expect((middle as Read).records[0]?.offset).toBe(150);
-  });
+      await consumer.disconnect();
+      expect(heard).toEqual(values.map((value, i) => (i % 7 === 0 ? null : value)));
+      const [middle] = await reader.fetch([{ topic: `c-${type}`, partition: 0, offset: 150 }], BOUNDS);
+      expect(middle).toMatchObject({ kind: 'read' });
+      expect((middle as Read).records[0]?.offset).toBe(150);
+    },
+  );
 
   test('knows marks of transactions, and what one of them took back', async () => {
     await createTopic('tx');

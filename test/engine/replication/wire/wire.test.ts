@@ -22,7 +22,7 @@ const cutAt = (bytes: Buffer, cuts: readonly number[]): Buffer[] => {
   return pieces;
 };
 
-const said = ({ isAlone: _, ...frame }: DataFrame): DataFrame => frame;
+const said = (frame: DataFrame): DataFrame => ({ ...frame, isAlone: undefined });
 
 const heard = (pieces: readonly Buffer[]): RequestFrame[] => {
   const decoder = new FrameDecoder(REQUEST_READERS);

@@ -12,6 +12,7 @@ import { HoldfastError, isHoldfastError, messageOf } from '../../domain/errors.t
 import { EXTENT_BYTES_MIN } from '../../domain/limits.ts';
 import {
   beginsSealed,
+  isZeros,
   SEALABLE_EXTENT_BYTES_MAX,
   sealedBytes,
   sealedKeys,
@@ -89,8 +90,6 @@ const openSource = (sealed: string): Promise<FileHandle> =>
   open(sealed, 'r').catch((cause: unknown) => {
     throw unreadable(sealed, messageOf(cause), cause);
   });
-
-const isZeros = (bytes: Buffer): boolean => !beginsSealed(bytes) && bytes.every((byte) => byte === 0);
 
 async function readAt(source: FileHandle, into: Buffer, position: number): Promise<Buffer> {
   let done = 0;

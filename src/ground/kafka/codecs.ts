@@ -16,10 +16,13 @@ interface Encoder {
 /** kafkajs keeps codecs for the process; setting one again changes nothing. */
 export function installCodecs(): void {
   const { Snappy, LZ4, ZSTD } = kafkajs.CompressionTypes;
-  for (const type of [Snappy, LZ4, ZSTD])
-    kafkajs.CompressionCodecs[type] = () => ({
+  for (const type of [Snappy, LZ4, ZSTD] as const) {
+    const codec = () => ({
       compress: ({ buffer }: Encoder): Promise<Buffer> =>
         type === ZSTD ? zstd(buffer) : Promise.reject(new Error('nothing here produces this compression')),
       decompress: async (bytes: Buffer): Promise<Buffer> => decompress(type, bytes),
     });
+    // An object by number, to which its types let nothing be added.
+    (kafkajs.CompressionCodecs as Record<number, typeof codec>)[type] = codec;
+  }
 }

@@ -18,6 +18,8 @@ test('bash offers commands, their commands and their options', async () => {
   expect(await offered('snapshot', 'un')).toEqual(['undelete']);
   expect(await offered('snapshot', 'create', 'db', '--allow-')).toEqual(['--allow-fuzzy', '--allow-shrink']);
   expect(await offered('rescue', 'restore', '--store', '/x', '--diff')).toEqual(['--differences']);
+  expect(await offered('rescue', 'unseal', 'a', 'b', '--si')).toEqual(['--size']);
+  expect(await offered('replicate', 'hi')).toEqual(['hide']);
   expect(await offered('receiver', 'token', 'add', '--qu')).toEqual(['--quota']);
   expect(await offered('replicate', 'receiver', 'add', 'offsite', '--s')).toEqual(['--seal']);
   expect(await offered('replicate', 'policy', 'set', 'db', '--after')).toEqual(['--after-capture']);

@@ -1,5 +1,7 @@
 /** Sealed by the sender: what is sealed opens again, with its key alone; the receiver stores and proves it like any other volume. */
 import { createHash, randomBytes } from 'node:crypto';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { expect, test } from '@jest/globals';
 import { fingerprintOf } from '../../../../src/engine/map/node.ts';
 import { valuesOf } from '../../../../src/engine/repository/transfer-reader.ts';
@@ -91,4 +93,29 @@ test('full and incremental sessions of sealed extents; what lies there opens wit
   const third = await sites.capture(extents(6, 1, 3));
   expect(await send(sites, third, anew, link)).toMatchObject({ kind: 'committed', figures: { sent: 1, referenced: 39 } });
   expect(await compare(sites, third)).toBe(39);
+});
+
+test('names that rot behind a root that is known fail one session, clearly, and are made anew by the next', async () => {
+  await using sites = await twoSites();
+  const file = path.join(sites.installation.folder, 'names.sqlite');
+  using names = openSealedNames(file, KEYS);
+  const { link } = watched(inProcess(() => sites.receiving(), PEER));
+  const snapshot = await sites.capture(extents(0, 12, 1));
+  const session = {
+    source: await sites.source(),
+    store: 'here',
+    of: snapshot,
+    threads: sites.threads,
+    link,
+    proof: 'all',
+    takesOver: false,
+  } as const;
+  // A call of the session has named all, and its worker's disk is not what it was.
+  await sealedSession({ ...session, owner: 'before', attempt: 1 }, { keys: KEYS, names });
+  const rotting = new DatabaseSync(file, { timeout: 5000 });
+  rotting.exec('UPDATE names SET sum = sum + 1 WHERE node = 0');
+  rotting.close();
+  await expect(send(sites, snapshot, names, link)).rejects.toMatchObject({ code: 'NAME_GONE' });
+  expect(await send(sites, snapshot, names, link)).toMatchObject({ kind: 'committed' });
+  expect(await compare(sites, snapshot)).toBe(12);
 });

@@ -2,12 +2,12 @@
  * DuckDB in the process, in memory, over one private folder: it sees local files there and nothing else.
  *
  * No extension is ever loaded or fetched (they are downloads, and none is needed), no file outside the folder is readable
- * by a statement, memory is bounded and what does not fit spills into the folder. The folder (0700) goes with the session.
+ * by a statement, memory is bounded and what does not fit spills into the folder, which goes with the session (private-folder.ts).
  */
-import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DuckDBInstance, type DuckDBAppender, type DuckDBConnection, type DuckDBScalarFunction } from '@duckdb/node-api';
+import { makePrivateFolder, type PrivateFolder } from '../../../ground/processes/private-folder.ts';
 
 export type SqlValue = string | number | bigint | boolean | null;
 
@@ -15,17 +15,20 @@ export class Duck implements AsyncDisposable {
   readonly folder: string;
   /** Sealed files that lie open in the folder, by the name of their first pack. */
   readonly opened = new Map<string, string>();
+  readonly #place: PrivateFolder;
   readonly #instance: DuckDBInstance;
   readonly #connection: DuckDBConnection;
 
-  private constructor(folder: string, instance: DuckDBInstance, connection: DuckDBConnection) {
-    this.folder = folder;
+  private constructor(place: PrivateFolder, instance: DuckDBInstance, connection: DuckDBConnection) {
+    this.folder = place.path;
+    this.#place = place;
     this.#instance = instance;
     this.#connection = connection;
   }
 
   static async open(options: { readonly memoryBytes: number; readonly threads: number; readonly parent?: string }): Promise<Duck> {
-    const folder = await mkdtemp(join(options.parent ?? tmpdir(), 'holdfast-table-'));
+    const place = await makePrivateFolder(options.parent ?? tmpdir(), 'holdfast-table-');
+    const { path: folder } = place;
     try {
       const instance = await DuckDBInstance.create(':memory:', {
         memory_limit: `${Math.floor(options.memoryBytes / 1_000_000)}MB`,
@@ -38,9 +41,9 @@ export class Duck implements AsyncDisposable {
       await connection.run(`SET allowed_directories = [${sqlText(folder)}]`);
       await connection.run('SET enable_external_access = false');
       await connection.run('SET lock_configuration = true');
-      return new Duck(folder, instance, connection);
+      return new Duck(place, instance, connection);
     } catch (error) {
-      await rm(folder, { recursive: true, force: true });
+      await place[Symbol.asyncDispose]();
       throw error;
     }
   }
@@ -81,7 +84,7 @@ export class Duck implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#connection.closeSync();
     this.#instance.closeSync();
-    await rm(this.folder, { recursive: true, force: true });
+    await this.#place[Symbol.asyncDispose]();
   }
 }
 

@@ -176,6 +176,30 @@ export const ERROR_KINDS = {
     exitCode: 4,
     hint: 'the reason says which rule stands against it',
   },
+  BATCH_FOREIGN: {
+    summary: 'an object of a journal belongs elsewhere: to another journal, epoch or place',
+    retryable: false,
+    exitCode: 5,
+    hint: 'somebody copied or renamed it; nothing of it was used',
+  },
+  CHAIN_BROKEN: {
+    summary: 'a batch of a journal does not follow the one before it',
+    retryable: false,
+    exitCode: 5,
+    hint: 'the region lost or mixed up batches; points before the break are whole, later ones may be in another region',
+  },
+  TAIL_LOST: {
+    summary: 'the journal would end before points that it has named',
+    retryable: false,
+    exitCode: 4,
+    hint: 'bring back the region that holds the rest; or consent to the loss of these points',
+  },
+  WRITE_AHEAD_FAILED: {
+    summary: 'the write-ahead file of a journal takes no more',
+    retryable: false,
+    exitCode: 6,
+    hint: 'free room on its disk, or mend it, and open the volume again; what was confirmed is kept',
+  },
   CONTENTION: { summary: 'too many writers compete for the log', retryable: true, exitCode: 6, hint: 'try again in a moment' },
 
   OBJECT_MISSING: {

@@ -185,3 +185,20 @@ export const TRIGGER_FIELDS_MAX = 16;
 export const TRIGGER_EVENT_AGE_MS_MAX = 12 * 3600 * 1000;
 /** Events passed over of which the reason is kept; counts are kept of all. */
 export const EVENTS_PASSED_KEPT = 100;
+
+/** Data of one journal record: the largest write that most NBD clients send is 32 MiB, which is eight of these. */
+export const JOURNAL_WRITE_BYTES_MAX = 4 * MIB;
+/** Data of a batch or of a group of the write-ahead file: a second of 8 MiB/s, or two of the largest writes. */
+export const BATCH_DATA_BYTES_MAX = 8 * MIB;
+/** Records of a batch or group: 8 MiB of 512-byte writes are 16,384; their rows (24 bytes each) are 1.5 MiB at the most. */
+export const BATCH_RECORDS_MAX = 65_536;
+/** The journal's state in batch 0 of an epoch: some hundred bytes for each epoch and base. */
+export const BATCH_FOLD_BYTES_MAX = MIB;
+/** First bytes of a batch that a reader of heads asks for: the head of 2,600 records. */
+export const BATCH_HEAD_READ_BYTES = 64 * KIB;
+/** A segment of the write-ahead file is closed when it has passed this: eight of the largest groups. */
+export const SEGMENT_BYTES = 64 * MIB;
+/** Data of appends that wait for the sync before theirs; more wait to be taken. */
+export const APPEND_WAITING_BYTES_MAX = 64 * MIB;
+/** Members of an epoch. */
+export const EPOCH_MEMBERS_MAX = 8;

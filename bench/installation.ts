@@ -13,7 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
 import { repositoryName, storeName, volumeName } from '../src/domain/ids.ts';
 import { QUEUE, STATUS_QUERY, type JobInputs, type JobKind, type JobResults, type JobStatus } from '../src/domain/jobs.ts';
-import { WORKER_FLAGS } from '../src/faces/cli/worker-entry.ts';
+import { workerFlags, type ProcessRole } from '../src/faces/cli/worker-entry.ts';
 import { openHome, type Home } from '../src/engine/catalog/home.ts';
 import { initialiseFileStore } from '../src/ground/stores/file-root.ts';
 import { readStackEnvironment } from '../src/faces/stack/environment.ts';
@@ -88,9 +88,9 @@ export async function openInstallation(folder: string): Promise<Installation> {
     ...{ HOLDFAST_TEMPORAL_ADDRESS: temporal.address, UV_THREADPOOL_SIZE: '8' },
   };
   const home = stack.use(await openBenchHome(folder, 'bench-cache'));
-  const spawnWorker = (name: string): ChildProcess => {
+  const spawnWorker = (name: ProcessRole): ChildProcess => {
     const log = openSync(path.join(folder, `${name}.log`), 'a');
-    return spawn(node, [...WORKER_FLAGS, script(name)], { env: variables, stdio: ['ignore', log, log] });
+    return spawn(node, [...workerFlags(name), script(name)], { env: variables, stdio: ['ignore', log, log] });
   };
   const end = async (child: ChildProcess): Promise<void> => {
     child.kill('SIGTERM');

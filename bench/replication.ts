@@ -1,5 +1,5 @@
 /**
- * The bench of replication, to bench/results/replication.json: a session to a receiver in another process over loopback beside a
+ * The bench of replication, to bench/results/replication.json: a session from one process to another over loopback beside a
  * local copy of the same snapshot, which take turns; what goes over the wire for a full, for 1 % changed and for nothing; and a
  * session over a line of 150 ms and 100 Mbit/s.
  *
@@ -14,20 +14,16 @@ import { parseArgs } from 'node:util';
 import { repositoryName, storeName, volumeName, type SnapshotId, type StoreName } from '../src/domain/ids.ts';
 import type { Home } from '../src/engine/catalog/home.ts';
 import { mapRoot, diffMaps } from '../src/engine/map/walk.ts';
-import { plainSession } from '../src/engine/replication/sending/session-parts.ts';
-import { runSession } from '../src/engine/replication/sending/session.ts';
 import { mintToken } from '../src/engine/replication/tokens.ts';
-import { openLink } from '../src/engine/replication/transport/client.ts';
 import { readLocation } from '../src/engine/repository/location.ts';
 import { findSnapshot } from '../src/engine/repository/transfer-reader.ts';
-import { copyPart, openCopy, closeCopy } from '../src/systems/shipping/copy.ts';
-import { commitTo } from '../src/systems/shipping/destinations.ts';
-import { planCopy } from '../src/systems/shipping/plan.ts';
 import { initialiseFileStore } from '../src/ground/stores/file-root.ts';
 import { Threads } from '../src/ground/threads/threads.ts';
-import { openBenchHome, settleDisk } from './installation.ts';
+import { workerFlags, type ProcessRole } from '../src/faces/cli/worker-entry.ts';
+import { openBenchHome } from './installation.ts';
 import { captureDirectly } from './large-repositories.ts';
 import { rowsImage } from './pipeline-images.ts';
+import type { Order, SessionRun } from './replication-sender.ts';
 import { openSlowLine, type Line } from './slow-line.ts';
 
 const EXTENT = 256 * 1024;
@@ -66,9 +62,21 @@ interface Sides extends AsyncDisposable {
   readonly home: Home;
   readonly threads: Threads;
   readonly folder: string;
-  readonly token: string;
   readonly port: number;
-  readonly receiver: number;
+  readonly sender: ChildProcess;
+  readonly receiver: ChildProcess;
+}
+
+/** The next message of a process; rejects if it ends first. */
+function answerOf(child: ChildProcess): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const ended = (): void => reject(new Error('a process of the bench has ended'));
+    child.once('exit', ended);
+    child.once('message', (message) => {
+      child.off('exit', ended);
+      resolve(message);
+    });
+  });
 }
 
 /** A receiver that has nothing yet, as another administration has one. */
@@ -87,72 +95,35 @@ async function openSides(work: string): Promise<Sides> {
     const record = { id, digest, store: THERE, repository: null, prefix: '', proof: 'listed' as const, ...allowed };
     await other.catalog.append(() => ({ kind: 'TOKEN_ADD', token: record }));
   }
-  const child: ChildProcess = fork(path.join(import.meta.dirname, 'replication-receiver.ts'), [folder], { stdio: 'inherit' });
-  stack.defer(async () => {
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGTERM');
-    await ended;
-  });
-  const { port } = await new Promise<{ readonly port: number }>((resolve, reject) => {
-    child.once('message', (address) => resolve(address as { readonly port: number }));
-    child.once('exit', () => reject(new Error('the receiver did not begin')));
-  });
+  const start = (name: ProcessRole, file: string, args: readonly string[]): ChildProcess => {
+    const child = fork(path.join(import.meta.dirname, file), args, { stdio: 'inherit', execArgv: [...workerFlags(name)] });
+    stack.defer(async () => {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGTERM');
+      await ended;
+    });
+    return child;
+  };
+  const receiver = start('receiver', 'replication-receiver.ts', [folder]);
+  const { port } = (await answerOf(receiver)) as { readonly port: number };
+  const sender = start('node', 'replication-sender.ts', [work, token]);
+  await answerOf(sender);
   return {
-    ...{ home, threads, folder, token, port },
-    receiver: child.pid ?? 0,
+    ...{ home, threads, folder, port, sender, receiver },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
 
-interface SessionRun {
-  readonly seconds: number;
-  readonly wireBytes: number;
-  readonly askedAgain: number;
-  readonly rounds: number;
+/** Plays a session in the sender's process; the answer is what it came to. */
+async function replicate({ sender, port: own }: Sides, volume: string, snapshot: SnapshotId, port = own): Promise<SessionRun> {
+  sender.send({ kind: 'session', volume, snapshot, port } satisfies Order);
+  return (await answerOf(sender)) as SessionRun;
 }
 
-async function replicate(
-  { home, threads, token, port: own }: Sides,
-  volume: string,
-  snapshot: SnapshotId,
-  port = own,
-): Promise<SessionRun> {
-  settleDisk();
-  const source = await home.reader(SOURCE, repositoryName(volume));
-  const of = findSnapshot(source, volumeName(volume), snapshot);
-  const begun = performance.now();
-  await using link = openLink({ url: `http://127.0.0.1:${port}`, token });
-  const parts = plainSession({
-    ...{ source, store: SOURCE, of, threads, link },
-    ...{ owner: `bench.${snapshot}`, attempt: 1, takesOver: false, proof: 'listed' },
-  });
-  const outcome = await runSession(parts);
-  const seconds = (performance.now() - begun) / 1000;
-  if (outcome.kind !== 'committed') throw new Error(`the session failed: ${outcome.code}`);
-  const { sent, received } = link.wire();
-  const { askedAgain, rounds } = outcome.figures;
-  return { seconds: round(seconds), wireBytes: sent + received, askedAgain, rounds };
-}
-
-/** The same snapshot to another store of the same home, without Temporal: the steps that copySnapshot drives. */
-async function copy({ home, threads }: Sides, volume: string, snapshot: SnapshotId): Promise<number> {
-  settleDisk();
-  const begun = performance.now();
-  const plan = planCopy(await home.catalog.sync(), { volume: volumeName(volume), snapshot, from: SOURCE, to: [HERE] });
-  const opened = await openCopy(home, plan, { owner: `bench.${snapshot}`, attempt: 1 });
-  const [lane] = opened.destinations;
-  if (lane?.kind !== 'open') throw new Error('the bench could not claim its lineage');
-  const receipts = [];
-  for (let subtree = 0; subtree < opened.subtrees; subtree++) {
-    const part = await copyPart(home, plan, snapshot, subtree, [{ ...lane, bringAll: false }], { threads, pin: opened.pin });
-    receipts.push(...part.receipts.map(({ receipt }) => receipt));
-  }
-  const { sizeBytes, extentBytes, takenMs, consistency, label, lineage } = opened.snapshot;
-  await commitTo(home, HERE, plan.repository, {
-    ...{ lineage, epoch: lane.epoch, snapshot, sizeBytes, extentBytes, takenMs, consistency, label, receipts },
-  });
-  await closeCopy(home, plan, opened.pin);
-  return round((performance.now() - begun) / 1000);
+/** Copies in the same process, which is a node's: both are held to the same memory. Seconds. */
+async function copy({ sender }: Sides, volume: string, snapshot: SnapshotId): Promise<number> {
+  sender.send({ kind: 'copy', volume, snapshot } satisfies Order);
+  return (await answerOf(sender)) as number;
 }
 
 /** Stored bytes of the values in which a snapshot differs from the one before. */
@@ -193,8 +164,8 @@ async function speed(sides: Sides, image: string, rounds: number) {
     const copied = async (): Promise<number> => copies.push(await copy(sides, name, snapshot));
     const replicated = async (): Promise<number> => sessions.push(await replicate(sides, name, snapshot));
     const turns = [
-      () => spent(['copy'], [process.pid], copied),
-      () => spent(['sender', 'receiver'], [process.pid, sides.receiver], replicated),
+      () => spent(['copy'], [sides.sender.pid ?? 0], copied),
+      () => spent(['sender', 'receiver'], [sides.sender.pid ?? 0, sides.receiver.pid ?? 0], replicated),
     ];
     for (const turn of i % 2 === 0 ? turns : turns.reverse()) await turn();
     packed.push(await packedBytes(sides.home, name, null, snapshot));
@@ -265,8 +236,7 @@ export async function runReplicationBench(args: readonly string[]): Promise<void
     full: await speed(sides, image, Number(values.rounds)),
     ...(await increments(sides, image)),
     line: await overLine(sides),
-    /** The sender's has the captures and copies of the bench in it. */
-    peakMib: { sender: peakMib(process.pid), receiver: peakMib(sides.receiver) },
+    peakMib: { sender: peakMib(sides.sender.pid ?? 0), receiver: peakMib(sides.receiver.pid ?? 0) },
   };
   writeFileSync(path.join(import.meta.dirname, 'results', 'replication.json'), `${JSON.stringify(results, null, 2)}\n`);
   process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);

@@ -9,7 +9,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Producer } from 'kafkajs';
-import { WORKER_FLAGS } from '../src/faces/cli/worker-entry.ts';
+import { workerFlags } from '../src/faces/cli/worker-entry.ts';
 import { readStackEnvironment } from '../src/faces/stack/environment.ts';
 import { startKafka } from '../src/faces/stack/kafka.ts';
 import { stderrProgress } from '../src/faces/stack/progress.ts';
@@ -74,7 +74,7 @@ export async function benchArchiving(work: string, events: number) {
   const reports: ArchiverReport[] = [];
   const child = fork(path.join(import.meta.dirname, 'tables-archiver.ts'), [root, address, TOPIC], {
     stdio: 'inherit',
-    execArgv: [...WORKER_FLAGS],
+    execArgv: [...workerFlags('tables')],
   });
   child.on('message', (report) => void reports.push(report as ArchiverReport));
   const ended = new Promise((resolve) => child.once('exit', resolve));

@@ -9,14 +9,21 @@ export type WorkerRole = (typeof WORKER_ROLES)[number];
 export type ProcessRole = WorkerRole | 'receiver';
 
 /**
- * For V8. A small nursery costs a worker nothing that shows and saves it up to 100 MiB; a heap that may grow by a third before
- * it is collected, and not by its own size again, saves 15 MiB more.
+ * For V8. A small nursery costs a process nothing that shows and saves it up to 100 MiB; a heap that may grow by a third before it is
+ * collected, and not by its own size again, saves 15 MiB more. Not so where bodies of a gigabyte a second are buffers of the heap (a session's, on
+ * both sides): there these two more than double the work of the main thread, and a nursery of 16 MiB is the least that costs nothing.
  */
-export const WORKER_FLAGS: readonly string[] = ['--max-semi-space-size=4', '--heap-growing-percent=30'];
+const SPARING = ['--max-semi-space-size=4', '--heap-growing-percent=30'] as const;
+const MOVING = ['--max-semi-space-size=16'] as const;
+const FLAGS: Readonly<Record<ProcessRole, readonly string[]>> = {
+  ...{ controller: MOVING, node: MOVING, receiver: MOVING },
+  ...{ disks: SPARING, tables: SPARING },
+};
+export const workerFlags = (role: ProcessRole): readonly string[] => FLAGS[role];
 
 /** Arguments of `process.execPath`. */
 export const workerArguments = (role: ProcessRole): readonly string[] => [
   '--disable-warning=ExperimentalWarning',
-  ...WORKER_FLAGS,
+  ...workerFlags(role),
   fileURLToPath(new URL(`../../../workers/${role}${path.extname(import.meta.url)}`, import.meta.url)),
 ];

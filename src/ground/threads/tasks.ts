@@ -108,10 +108,12 @@ export interface ResealResult extends SealResult {
 export interface UnsealTask extends Omit<OpenTask, 'target'> {
   /** Whether what they hold is decoded and held against their fingerprints, too. */
   readonly inFull: boolean;
+  /** A buffer for the bodies that was used before, of SLOT_BYTES, moved; fresh memory costs as much as opening does. Null: there is none. */
+  readonly room: ArrayBuffer | null;
 }
 
 export interface UnsealResult {
-  /** The bodies, one behind the other. */
+  /** The bodies, one behind the other; of SLOT_BYTES. */
   readonly bytes: ArrayBuffer;
   /** Of the blobs that have opened, in order. */
   readonly bodies: readonly { readonly blob: number; readonly codec: number; readonly offset: number; readonly length: number }[];

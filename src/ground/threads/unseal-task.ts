@@ -6,12 +6,12 @@
  * work, and is done `inFull` only where somebody doubts.
  */
 import { openBody, openChecked } from './open-task.ts';
-import type { OpenResult, UnsealResult, UnsealTask } from './tasks.ts';
+import { SLOT_BYTES, type OpenResult, type UnsealResult, type UnsealTask } from './tasks.ts';
 
 export function unsealTask(task: UnsealTask): UnsealResult {
   const slot = Buffer.from(task.slot);
   const failures: OpenResult['failures'][number][] = [];
-  const bytes = Buffer.allocUnsafeSlow(task.blobs.reduce((sum, { length }) => sum + length, 0));
+  const bytes = task.room === null ? Buffer.allocUnsafeSlow(SLOT_BYTES) : Buffer.from(task.room);
   let end = 0;
   const bodies: UnsealResult['bodies'][number][] = [];
   task.blobs.forEach((blob, i) => {

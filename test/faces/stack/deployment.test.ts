@@ -2,7 +2,7 @@
 import { expect, test } from '@jest/globals';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { WORKER_FLAGS, WORKER_ROLES } from '../../../src/faces/cli/worker-entry.ts';
+import { workerFlags, WORKER_ROLES } from '../../../src/faces/cli/worker-entry.ts';
 import { SEARCH_ATTRIBUTES } from '../../../src/faces/stack/temporal.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
@@ -33,5 +33,5 @@ test('registers the search attributes that a server of our own is started with',
 
 test('runs each worker with the flags that a worker of our own is started with', () => {
   const commands = all(/^ +command: \[(.*dist\/workers\/.*)\]$/gm);
-  expect([...commands].sort()).toEqual(WORKER_ROLES.map((role) => ['node', ...WORKER_FLAGS, `dist/workers/${role}.js`].join(', ')));
+  expect([...commands].sort()).toEqual(WORKER_ROLES.map((role) => ['node', ...workerFlags(role), `dist/workers/${role}.js`].join(', ')));
 });

@@ -35,8 +35,16 @@ export interface ValueSourceDeps {
   readonly onLost?: (error: HoldfastError) => void;
 }
 
+/** Buffers for bodies that are used again: as many as exchanges are ready or on their way over a short line, 4 MiB each. */
+const ROOMS_KEPT = 8;
+
 export function createValueSource({ reader, extentBytes, threads, onLost }: ValueSourceDeps): ValueSource {
   const slots = fetchSlots(threads.count);
+  const rooms: ArrayBuffer[] = [];
+  const giveBack = (room: ArrayBuffer): void => {
+    if (rooms.length < ROOMS_KEPT) rooms.push(room);
+    else freeBuffer(Buffer.from(room));
+  };
 
   const readInto = async (
     reservation: Reservation,
@@ -50,8 +58,9 @@ export function createValueSource({ reader, extentBytes, threads, onLost }: Valu
     const use: UseRange = async (range) => {
       const { slot, start, key } = range;
       const blobs = range.values.map(({ location }, place) => ({ place, offset: location.offset, length: location.length, targets: [] }));
-      const unsealed = await threads.run('unseal', { slot, start, key, blobs, inFull });
-      await deliver(readValues(range, unsealed));
+      const room = rooms.pop() ?? null;
+      const unsealed = await threads.run('unseal', { slot, start, key, blobs, inFull, room }, room === null ? [] : [room]);
+      await deliver(readValues(range, unsealed, giveBack));
       return unsealed.failures;
     };
     try {
@@ -83,11 +92,11 @@ export function createValueSource({ reader, extentBytes, threads, onLost }: Valu
   };
 }
 
-/** The bodies lie in one buffer, which is freed when the last of them was heard. */
-function readValues({ values }: FetchedRange, { bytes, bodies }: UnsealResult): ReadValue[] {
+/** The bodies lie in one buffer, which is given back when the last of them was heard. */
+function readValues({ values }: FetchedRange, { bytes, bodies }: UnsealResult, giveBack: (room: ArrayBuffer) => void): ReadValue[] {
   let left = bodies.length;
   const release = (): void => {
-    if (--left === 0) freeBuffer(Buffer.from(bytes));
+    if (--left === 0) giveBack(bytes);
   };
   return bodies.flatMap(({ blob, codec, offset, length }) => {
     const value = values[blob];

@@ -225,14 +225,14 @@ export const ERROR_KINDS = {
     summary: 'the target of the restore is there already',
     retryable: false,
     exitCode: 4,
-    hint: 'choose another path, or --overwrite, or --differences to write only what differs',
+    hint: 'choose another path; a restore of a volume also takes --overwrite, or --differences to write only what differs',
   },
   TARGET_TOO_SMALL: { summary: 'the target is smaller than the snapshot', retryable: false, exitCode: 4, hint: 'choose a larger device' },
   TARGET_FULL: {
     summary: 'there is no room for the restored volume',
     retryable: false,
     exitCode: 6,
-    hint: 'free room there and restore again with --differences: what was written stays and is not fetched again; or choose another path',
+    hint: 'free room there, or choose another path; of a volume what was written stays, and --differences does not fetch it again',
   },
   TARGET_UNWRITABLE: { summary: 'the target cannot be written', retryable: false, exitCode: 6, hint: 'check the path and the permissions' },
   PROOF_FAILED: {

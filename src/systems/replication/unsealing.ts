@@ -20,7 +20,7 @@ import {
   unsealExtent,
   type SealedKeys,
 } from '../../engine/replication/sending/sealed.ts';
-import { asideOf, clearAsides, land, prepareLanding, unwritable } from '../../engine/tables/outputs/landing.ts';
+import { asideOf, clearAsides, land, prepareLanding, unwritable } from '../../ground/stores/landing.ts';
 import { dataRanges } from '../../ground/libc/libc.ts';
 import { sealingSecret } from './sender-sealing.ts';
 

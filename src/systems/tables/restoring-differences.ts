@@ -6,7 +6,7 @@ import { canonicalKey, parsed } from '../../engine/tables/events/json-text.ts';
 import { jsonDifferences, sqlDifferences } from '../../engine/tables/diff/difference-lines.ts';
 import { findDifferences, type DifferenceCounts, type DifferenceFilter } from '../../engine/tables/diff/differences.ts';
 import { openLineFile } from '../../engine/tables/outputs/line-file.ts';
-import { asideOf, clearAsides, land, prepareLanding } from '../../engine/tables/outputs/landing.ts';
+import { asideOf, clearAsides, land, prepareLanding } from '../../ground/stores/landing.ts';
 import { parseSqlTable } from '../../engine/tables/outputs/sql-text.ts';
 import type { ColumnReport } from '../../engine/tables/outputs/typed-rows.ts';
 import { openTable } from './opening.ts';

@@ -3,6 +3,7 @@
  * committed is what was meant.
  */
 import { HoldfastError, isErrorCode } from '../../../domain/errors.ts';
+import { printable } from '../transport/answered.ts';
 import type { CommittedFrame, RefusedFrame } from '../frames.ts';
 import { hear, type Sender } from '../sender.ts';
 import type { SessionParts } from './session-parts.ts';
@@ -16,9 +17,10 @@ export function hearRefused(sender: Sender, { code, message }: RefusedFrame): Ho
     hear(sender, { kind: 'REFUSED', code });
     return null;
   }
+  const words = printable(message);
   const error = isErrorCode(code)
-    ? new HoldfastError(code, `the receiver refuses: ${message}`)
-    : new HoldfastError('FRAME_INVALID', `the receiver refuses with ${JSON.stringify(code.slice(0, 40))}: ${message}`);
+    ? new HoldfastError(code, `the receiver refuses: ${words}`)
+    : new HoldfastError('FRAME_INVALID', `the receiver refuses with ${JSON.stringify(code.slice(0, 40))}: ${words}`);
   if (PASSING.includes(code)) return error;
   throw error;
 }

@@ -2,6 +2,9 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { HoldfastError, messageOf, type ErrorDetails } from '../../../domain/errors.ts';
 
+/** What a peer says in words goes to somebody's terminal: without anything that would steer it. */
+export const printable = (words: string): string => words.replace(/\p{C}+/gu, ' ');
+
 export const responseTo = (request: ClientRequest): Promise<IncomingMessage> =>
   new Promise((resolve, reject) => {
     request.once('response', resolve).once('error', reject);

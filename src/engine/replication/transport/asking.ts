@@ -12,7 +12,7 @@ import { lineageSchema, snapshotSchema } from '../../../domain/id-schemas.ts';
 import { KIB } from '../../../domain/limits.ts';
 import type { Lineage, SnapshotId } from '../../../domain/ids.ts';
 import { parseToken } from '../tokens.ts';
-import { refusalOf, responseTo, unreachable } from './answered.ts';
+import { printable, refusalOf, responseTo, unreachable } from './answered.ts';
 import { parseReceiverUrl, type LinkOptions } from './client.ts';
 import { QUESTION_STATUS } from './questions.ts';
 import { createWireAgent } from './wire-agent.ts';
@@ -146,6 +146,6 @@ async function read(response: IncomingMessage): Promise<unknown> {
 function ownRefusal({ statusCode }: IncomingMessage, told: unknown): HoldfastError | null {
   const refusal = refusalSchema.safeParse(told);
   if (!refusal.success || QUESTION_STATUS[refusal.data.code] !== statusCode) return null;
-  const words = refusal.data.message.slice(0, WORDS_MAX).replace(/\p{C}+/gu, ' ');
+  const words = printable(refusal.data.message.slice(0, WORDS_MAX));
   return new HoldfastError(refusal.data.code, `the receiver refuses: ${words}`, { status: statusCode ?? 0 });
 }

@@ -8,7 +8,7 @@ import { chmod, copyFile, rename, rm } from 'node:fs/promises';
 import { hasErrno } from '../../../ground/stores/file-errors.ts';
 import { sqlName, sqlText, type Duck } from '../archive/duck.ts';
 import { parquetCopy } from '../archive/rows.ts';
-import { unwritable } from './landing.ts';
+import { unwritable } from '../../../ground/stores/landing.ts';
 import { keyOrder, type TypedRows } from './typed-rows.ts';
 
 export type ColumnarFormat = 'parquet' | 'csv';

@@ -1,7 +1,7 @@
 /** A file of lines, written in pieces of a MiB: rows as JSON, statements of SQL, differences. */
 import { open, type FileHandle } from 'node:fs/promises';
 import { MIB } from '../../../domain/limits.ts';
-import { unwritable } from './landing.ts';
+import { unwritable } from '../../../ground/stores/landing.ts';
 
 export interface LineFile extends AsyncDisposable {
   write(line: string): Promise<void>;

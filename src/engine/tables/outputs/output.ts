@@ -7,7 +7,7 @@ import type { Duck } from '../archive/duck.ts';
 import { writeColumnar } from './columnar-file.ts';
 import type { Course } from './course.ts';
 import { prepareTopic, removeTopic, writeTopic } from './kafka-topic.ts';
-import { asideOf, clearAsides, land, prepareLanding } from './landing.ts';
+import { asideOf, clearAsides, land, prepareLanding } from '../../../ground/stores/landing.ts';
 import { preparePostgres, writePostgres } from './postgres-table.ts';
 import { writeJsonLines, writeSql } from './row-files.ts';
 import { parseSqlTable } from './sql-text.ts';

@@ -90,6 +90,12 @@ test('a round ends with what is outstanding as soon as it is asked for again', a
   expect(await runRound(honest, session, { subtrees: [0], call: 2 })).toMatchObject({ missing: 0, open: [] });
 });
 
+test('what it says in words steers no terminal', async () => {
+  const steering: AnswerFrame = { kind: 'REFUSED', code: 'RECEIVER_DENIED', message: 'no\u001b[2J\u0007\u202eway' };
+  const parts = await partsOf(await next(), () => Promise.resolve([steering]));
+  await expect(runSession(parts)).rejects.toMatchObject({ code: 'RECEIVER_DENIED', message: 'the receiver refuses: no [2J way' });
+});
+
 test('what passes is waited for, and not for ever', async () => {
   const of = await next();
   let full = 0;

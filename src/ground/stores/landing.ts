@@ -7,9 +7,9 @@
  */
 import { link, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { HoldfastError } from '../../../domain/errors.ts';
-import { hasErrno, saysFull } from '../../../ground/stores/file-errors.ts';
-import { syncFolder } from '../../../ground/stores/file-root.ts';
+import { HoldfastError } from '../../domain/errors.ts';
+import { hasErrno, saysFull } from './file-errors.ts';
+import { syncFolder } from './file-root.ts';
 
 const MARK = '.holdfast-part';
 

@@ -5,6 +5,7 @@
  * REPLACE moves a value only if it still lies in `from`, so a value that died and came back elsewhere meanwhile stays where
  * it is. Bounded by REWRITE_BYTES_MAX a run, thinnest packs first, so that the cost follows what was freed.
  */
+import { isHoldfastError } from '../../domain/errors.ts';
 import { GROUP_TOP, PACK_BYTES_MAX, REWRITE_BYTES_MAX } from '../../domain/limits.ts';
 import { sealBlob, unsealBlob } from '../../ground/sealing/blob.ts';
 import { emptyPart, PART_ROWS_MAX, type PackRow, type ValueRow } from './change.ts';
@@ -72,7 +73,7 @@ async function rewrite(repository: Repository, epoch: number, names: TryNames, f
 
   for (const pack of from) {
     const name = packNameOf(pack.id);
-    const entries = await readDirectory(repository, name, pack.bytes);
+    const entries = await passingOver(repository, name, () => readDirectory(repository, name, pack.bytes));
     if (entries === null) continue;
     const packKey = packKeyOf(key, name);
     for (const entry of entries) {
@@ -81,7 +82,8 @@ async function rewrite(repository: Repository, epoch: number, names: TryNames, f
       const stored = await store.get(name, { range: { offset: entry.offset, length: entry.length } });
       if (stored === null) break;
       if (open.end + stored.length + directoryBytes(open.entries.length + 1) > PACK_BYTES_MAX) await close();
-      const body = unsealBlob(stored, entry.offset, packKey, entry.fingerprint);
+      const body = await passingOver(repository, name, () => unsealBlob(stored, entry.offset, packKey, entry.fingerprint));
+      if (body === null) continue;
       const length = sealBlob(open.bytes, open.end, open.packKey, entry.fingerprint, body);
       open.entries.push({ fingerprint: entry.fingerprint, offset: open.end, length });
       values.push({ fingerprint: entry.fingerprint, location: { pack: open.id, offset: open.end, length } });
@@ -94,6 +96,17 @@ async function rewrite(repository: Repository, epoch: number, names: TryNames, f
   const replaced = from.map((pack) => pack.id.toString('hex'));
   await repository.append(() => ({ kind: 'REPLACE', epoch, from: replaced, change }));
   return written;
+}
+
+/** Null: it cannot be read. That is for a verification to say; the pack stays as it is, and the others are rewritten all the same. */
+async function passingOver<T>({ environment }: Repository, name: string, read: () => T | Promise<T>): Promise<T | null> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!isHoldfastError(error, 'DAMAGED', 'UPGRADE_REQUIRED')) throw error;
+    environment.alarm('a pack that is to be rewritten does not open and stays as it is', { object: name, code: error.code });
+    return null;
+  }
 }
 
 interface OpenRewrite {

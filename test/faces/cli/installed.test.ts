@@ -12,6 +12,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { ERROR_KINDS } from '../../../src/domain/errors.ts';
 import { JOB_IDS } from '../../../src/domain/jobs.ts';
+import { WORKER_ROLES } from '../../../src/faces/cli/worker-entry.ts';
 import { ensureTemporal } from '../../../src/faces/stack/components.ts';
 import { describeWith, finder } from '../stack/describe-with.ts';
 import { useDisk } from '../../engine/volumes/nbd/disk-user.ts';
@@ -81,7 +82,7 @@ describeInstalled('an installation', () => {
 
   test('is whole after `up` on a machine with nothing: doctor finds no fault, a second `up` changes nothing', async () => {
     const before = await json<{ readonly workers: readonly { readonly state: string; readonly pid: number }[] }>('status');
-    expect(before.workers.map(({ state }) => state)).toEqual(['running', 'running', 'running']);
+    expect(before.workers.map(({ state }) => state)).toEqual(WORKER_ROLES.map(() => 'running'));
     expect(await json('up')).toMatchObject({ workers: before.workers.map(({ pid }) => ({ pid, state: 'running' })) });
     for (const store of ['local', 'cloud']) await json('store', 'add', store, at(store), '--passphrase', `file:${at('passphrase')}`);
     await json('volume', 'add', 'db', at('db.img'), '--store', 'local,cloud');

@@ -21,6 +21,7 @@ export interface Mutant {
 }
 
 const REPOSITORY = 'src/engine/repository';
+const CHECKPOINTS = 'src/engine/log/checkpoints.ts';
 const patch = (file: string, find: string, replace: string): Patch => ({ file, find, replace });
 const ledger = (find: string, replace: string): Patch => patch(`${REPOSITORY}/ledger.ts`, find, replace);
 const commit = (find: string, replace: string): Patch => patch(`${REPOSITORY}/commit.ts`, find, replace);
@@ -258,6 +259,7 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot' | 'harm'> & { readonly hot?: 
         'await dropOldCheckpoints(store);',
         `await dropOldCheckpoints(store);
   const trimmed: string[] = [];
+  const { listAll } = await import('../../ground/stores/object-store.ts');
   for await (const { name } of listAll(store, 'log/')) if (Number(name.slice(4)) < ledger.n) trimmed.push(name);
   await store.delete(trimmed);`,
       ),
@@ -271,11 +273,12 @@ const LIST: readonly (Omit<Mutant, 'steps' | 'hot' | 'harm'> & { readonly hot?: 
       checkpoint('const name = checkpointName(ledger.n);', "const name = 'checkpoint/latest';"),
       checkpoint('environment.random(32)), { ifAbsent: true });', 'environment.random(32)));'),
       checkpoint('await dropOldCheckpoints(store);', 'await dropOldCheckpoints(store, ledger.n);'),
-      checkpoint(
+      patch(
+        CHECKPOINTS,
         'async function dropOldCheckpoints(store: ObjectStore)',
-        'async function dropOldCheckpoints(store: ObjectStore, n0: number)',
+        'async function dropOldCheckpoints(store: ObjectStore, n0 = 0)',
       ),
-      checkpoint('names.slice(0, 2).map(inverseNumber).at(-1) ?? 0', 'n0; void inverseNumber'),
+      patch(CHECKPOINTS, 'names.slice(0, CHECKPOINTS_KEPT).map(inverseNumber).at(-1) ?? 0', 'n0'),
     ],
   },
   {

@@ -68,13 +68,20 @@ export function encodeGroup(first: number, records: readonly JournalRecord[], or
 }
 
 function rowOf(record: JournalRecord, place: number, seq: number): Row {
-  const row = { kind: record.kind, seq, volume: NO_VOLUME, offset: 0, length: 0, place: 0 };
-  if (record.kind === 'write') Object.assign(row, { volume: record.volume, offset: record.offset, length: record.data.length, place });
-  if (record.kind === 'zero') Object.assign(row, { volume: record.volume, offset: record.offset, length: record.length });
-  if (record.seq !== seq || wrongRow(row))
+  if (record.seq !== seq || !isHoldable(record))
     throw new HoldfastError('INTERNAL', 'a record that a journal cannot hold', { kind: record.kind, seq: record.seq, expected: seq });
-  return row;
+  return fieldsOf(record, place);
 }
+
+function fieldsOf(record: JournalRecord, place: number): Row {
+  const { kind, seq } = record;
+  if (kind === 'write') return { kind, seq, volume: record.volume, offset: record.offset, length: record.data.length, place };
+  if (kind === 'zero') return { kind, seq, volume: record.volume, offset: record.offset, length: record.length, place: 0 };
+  return { kind, seq, volume: NO_VOLUME, offset: 0, length: 0, place: 0 };
+}
+
+/** Whether there is a row for this record: within the limits of section 9. */
+export const isHoldable = (record: JournalRecord): boolean => !wrongRow(fieldsOf(record, 0));
 
 /** Whether the fields of a row do not fit its kind. */
 function wrongRow({ kind, volume, offset, length, place }: Row): boolean {

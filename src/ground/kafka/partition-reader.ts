@@ -103,8 +103,11 @@ const requests = () => ({
   errorOf: (inside('kafkajs/src/protocol/error.js') as { createErrorFromCode(code: number): Error }).createErrorFromCode,
 });
 
-/** The cluster of a client, with its connections, TLS and secrets. */
-function clusterOf(kafka: Kafka): InnerCluster {
+/**
+ * The cluster of a client, with its connections, TLS and secrets. A client keeps what makes one under a private symbol, which its types do not
+ * have: hence the cast. The version is pinned.
+ */
+export function clusterOf(kafka: Kafka): InnerCluster {
   const make = Object.getOwnPropertySymbols(kafka).find(({ description }) => description === 'private:Kafka:createCluster');
   if (make === undefined) throw new HoldfastError('INTERNAL', 'kafkajs is another version than the one that is pinned');
   const create = (kafka as unknown as Readonly<Record<symbol, (options: unknown) => InnerCluster>>)[make];

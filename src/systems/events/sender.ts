@@ -10,6 +10,7 @@ import type { EventsRecord } from '../../engine/catalog/events.ts';
 import { withoutData, type CloudEvent, messageOfEvent, type EventMessage } from '../../engine/events/cloud-event.ts';
 import { EVENT_SEND_BYTES_MAX, EVENT_SEND_MAX } from '../../domain/limits.ts';
 import { createKafka, type KafkaClientOptions } from '../../ground/kafka/kafka-cluster.ts';
+import { requestBatches } from '../../ground/kafka/request-batches.ts';
 import { kafkaFailure, protocolErrorOf } from '../../ground/kafka/kafka-errors.ts';
 
 export interface EventSender extends AsyncDisposable {
@@ -18,21 +19,8 @@ export interface EventSender extends AsyncDisposable {
 }
 
 /** Requests of at most so many events and bytes, in order. */
-export function* requestsOf(events: readonly CloudEvent[]): Generator<readonly CloudEvent[]> {
-  let request: CloudEvent[] = [];
-  let bytes = 0;
-  for (const event of events) {
-    const size = Buffer.byteLength(messageOfEvent(event).value);
-    if (request.length > 0 && (request.length >= EVENT_SEND_MAX || bytes + size > EVENT_SEND_BYTES_MAX)) {
-      yield request;
-      request = [];
-      bytes = 0;
-    }
-    request.push(event);
-    bytes += size;
-  }
-  if (request.length > 0) yield request;
-}
+export const requestsOf = (events: readonly CloudEvent[]): Generator<readonly CloudEvent[]> =>
+  requestBatches(events, (event) => Buffer.byteLength(messageOfEvent(event).value), { bytes: EVENT_SEND_BYTES_MAX, count: EVENT_SEND_MAX });
 
 const asMessage = ({ key, value, headers }: EventMessage) => ({ key, value, headers: { ...headers } });
 

@@ -11,6 +11,7 @@ import type { TableForm } from '../../../src/engine/tables/archive/entries.ts';
 import { buildPastState, type PastOutcome } from '../../../src/engine/tables/past-state/past-state.ts';
 import { windowOf } from '../../../src/engine/tables/past-state/window.ts';
 import { readStackEnvironment } from '../../../src/faces/stack/environment.ts';
+import { clusterOf } from '../../../src/ground/kafka/partition-reader.ts';
 import { startKafka, type RunningKafka } from '../../../src/faces/stack/kafka.ts';
 import { stderrProgress } from '../../../src/faces/stack/progress.ts';
 import { createKafka } from '../../../src/ground/kafka/kafka-cluster.ts';
@@ -63,12 +64,11 @@ export async function raiseKafka(): Promise<KafkaStage> {
     },
     // The admin's own deleteTopicRecords does not find its broker (kafkajs 2.2.4).
     async dropBelow(topic, offset) {
-      const symbol = Object.getOwnPropertySymbols(client).find(({ description }) => description === 'private:Kafka:createCluster');
-      const make = (client as unknown as Record<symbol, (options: object) => InnerCluster>)[symbol ?? Symbol()];
-      const cluster = make?.({ allowAutoTopicCreation: false });
-      await cluster?.connect();
-      await cluster?.brokerPool.seedBroker.deleteRecords({ topics: [{ topic, partitions: [{ partition: 0, offset: String(offset) }] }] });
-      await cluster?.disconnect();
+      // The reader needs less of it, and types no more than it needs.
+      const cluster = clusterOf(client) as unknown as InnerCluster;
+      await cluster.connect();
+      await cluster.brokerPool.seedBroker.deleteRecords({ topics: [{ topic, partitions: [{ partition: 0, offset: String(offset) }] }] });
+      await cluster.disconnect();
     },
     killBroker: () => broker.kill(),
     async restartBroker() {

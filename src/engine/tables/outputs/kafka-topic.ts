@@ -10,6 +10,7 @@ import { HoldfastError } from '../../../domain/errors.ts';
 import { EVENT_BYTES_MAX, MIB } from '../../../domain/limits.ts';
 import type { KafkaCluster } from '../../../domain/kafka.ts';
 import { createKafka } from '../../../ground/kafka/kafka-cluster.ts';
+import { requestBatches } from '../../../ground/kafka/request-batches.ts';
 import { kafkaFailure, protocolErrorOf } from '../../../ground/kafka/kafka-errors.ts';
 import type { Duck } from '../archive/duck.ts';
 import type { Course } from './course.ts';
@@ -97,7 +98,7 @@ export async function writeTopic(duck: Duck, rows: TypedRows, output: SettledTop
   try {
     await producer.connect();
     for await (const some of jsonRows(duck, rows, course)) {
-      for (const batch of batchesOf(some))
+      for (const batch of requestBatches(some, bytesOf, { bytes: REQUEST_BYTES }))
         await producer.send({ topic, acks: -1, messages: batch.map(({ key, row }) => ({ key, value: row })) });
       course.onRows?.(some.length);
     }
@@ -115,18 +116,4 @@ export async function writeTopic(duck: Duck, rows: TypedRows, output: SettledTop
   }
 }
 
-function* batchesOf(rows: readonly JsonRow[]): Generator<readonly JsonRow[]> {
-  let batch: JsonRow[] = [];
-  let bytes = 0;
-  for (const row of rows) {
-    const size = Buffer.byteLength(row.key) + Buffer.byteLength(row.row);
-    if (batch.length > 0 && bytes + size > REQUEST_BYTES) {
-      yield batch;
-      batch = [];
-      bytes = 0;
-    }
-    batch.push(row);
-    bytes += size;
-  }
-  if (batch.length > 0) yield batch;
-}
+const bytesOf = ({ key, row }: JsonRow): number => Buffer.byteLength(key) + Buffer.byteLength(row);

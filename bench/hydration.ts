@@ -15,7 +15,7 @@ import { newestVisible, subtreeCount, transferReader, valuesOf } from '../src/en
 import { openRestoreTarget } from '../src/engine/transfer/restore-target.ts';
 import { restoreSubtree } from '../src/engine/transfer/restore.ts';
 import { ServedVolume, type Origin } from '../src/engine/volumes/served-volume.ts';
-import { createSnapshotView } from '../src/engine/volumes/snapshot-view.ts';
+import { snapshotContent } from '../src/engine/volumes/hydration/snapshot-origin.ts';
 import { initialiseFileStore } from '../src/ground/stores/file-root.ts';
 import { Threads } from '../src/ground/threads/threads.ts';
 import { openBenchHome, settleDisk } from './installation.ts';
@@ -55,12 +55,12 @@ function spreadImage(folder: string): string {
 const readerOf = (home: Home, name: string) => home.reader(STORE, repositoryName(name));
 
 const originOf = (home: Home, name: string, snapshot: string, threads: Threads): Origin => ({
-  snapshot,
+  name: snapshot,
   async open() {
     const reader = await readerOf(home, name);
     const of = newestVisible(reader, volumeName(name));
-    const view = createSnapshotView(reader, of);
-    return { view, reader, threads, snapshot: of, store: STORE, [Symbol.asyncDispose]: async () => undefined };
+    const content = snapshotContent({ reader, threads, snapshot: of, store: STORE });
+    return { ...content, [Symbol.asyncDispose]: async () => undefined };
   },
 });
 

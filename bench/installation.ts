@@ -44,6 +44,8 @@ export interface Installation extends AsyncDisposable {
   restartNode(): Promise<void>;
   /** A disk server, and its peak resident memory in MiB. */
   startDisks(): Promise<{ peakMib(): number }>;
+  /** A worker that archives tables. */
+  startTables(): { peakMib(): number };
   /** What a job serves, as soon as it does. */
   served<Kind extends JobKind>(kind: Kind, input: JobInputs[Kind]): Promise<{ readonly uri: string; ended(): Promise<JobResults[Kind]> }>;
 }
@@ -143,6 +145,11 @@ export async function openInstallation(folder: string): Promise<Installation> {
       stack.defer(() => end(disks));
       for (const socket = path.join(folder, 'disks', 'control.sock'); !existsSync(socket);) await sleep(50);
       return { peakMib: () => peakMibOf(disks) };
+    },
+    startTables() {
+      const tables = spawnWorker('tables');
+      stack.defer(() => end(tables));
+      return { peakMib: () => peakMibOf(tables) };
     },
     async served(kind, input) {
       const handle = await client.workflow.start(kind, { workflowId: jobId(kind), taskQueue: QUEUE, args: [input] });

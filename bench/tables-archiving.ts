@@ -1,21 +1,24 @@
 /**
- * Archiving from a real broker on the same two cores: how fast a full topic is caught up with, then by how much LATEST is behind while events keep coming, and what
- * memory the archiver's process took.
+ * Archiving from a real broker on the same two cores, by the job that a user starts in an installation as a user has one: how fast a full topic is caught up with,
+ * then by how much LATEST is behind while events keep coming, and what memory the worker took.
  *
  * Events are Debezium's, of 500 bytes with their key, in four partitions.
  */
-import { fork } from 'node:child_process';
-import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Producer } from 'kafkajs';
-import { workerFlags } from '../src/faces/cli/worker-entry.ts';
+import { MIB } from '../src/domain/limits.ts';
+import type { Home } from '../src/engine/catalog/home.ts';
+import { tableDefinition } from '../src/engine/catalog/tables.ts';
+import type { TableArchive } from '../src/engine/tables/archive/archive.ts';
+import { PLACEHOLDER_DEFAULT } from '../src/engine/tables/events/debezium.ts';
+import { windowOf } from '../src/engine/tables/past-state/window.ts';
 import { readStackEnvironment } from '../src/faces/stack/environment.ts';
 import { startKafka } from '../src/faces/stack/kafka.ts';
 import { stderrProgress } from '../src/faces/stack/progress.ts';
 import { createKafka } from '../src/ground/kafka/kafka-cluster.ts';
-import { initialiseFileStore } from '../src/ground/stores/file-root.ts';
-import type { ArchiverReport } from './tables-archiver.ts';
+import { openTable } from '../src/systems/tables/opening.ts';
+import { openInstallation } from './installation.ts';
 
 const TOPIC = 'shop.public.orders';
 const PARTITIONS = 4;
@@ -26,8 +29,6 @@ const EVENT_BYTES = 500;
 const STEADY = { perSecond: 5000, seconds: 15 };
 
 const round = (n: number): number => Math.round(n * 1000) / 1000;
-const peakMib = (pid: number): number =>
-  Math.round(Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? NaN) / 1024);
 
 function eventOf(i: number, stampUs: number) {
   const id = (i * 7919) % KEYS;
@@ -52,6 +53,26 @@ async function send(producer: Producer, from: number, count: number): Promise<nu
   return messages.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
+/** How far the archive is, as its log says. */
+interface Look {
+  readonly atMs: number;
+  readonly records: number;
+  readonly latestUs: number | null;
+}
+
+async function watch(home: Home, looks: Look[], signal: AbortSignal): Promise<void> {
+  let archive: TableArchive | null = null;
+  for (; !signal.aborted; await sleep(100)) {
+    archive ??= await openTable(home, 'orders')
+      .then((opened) => opened.archive)
+      .catch(() => null);
+    if (archive === null) continue;
+    const state = await archive.sync();
+    const records = [...state.partitions.values()].reduce((sum, { next }) => sum + next, 0);
+    looks.push({ atMs: Date.now(), records, latestUs: windowOf(state).latestUs });
+  }
+}
+
 export async function benchArchiving(work: string, events: number) {
   await using stack = new AsyncDisposableStack();
   const broker = stack.use(
@@ -68,47 +89,48 @@ export async function benchArchiving(work: string, events: number) {
   stack.defer(() => producer.disconnect());
   let bytes = 0;
   for (let i = 0; i < events; i += SENT_AT_ONCE) bytes += await send(producer, i, SENT_AT_ONCE);
-  const root = path.join(work, 'archive');
-  mkdirSync(root, { recursive: true });
-  await initialiseFileStore(root);
-  const reports: ArchiverReport[] = [];
-  const child = fork(path.join(import.meta.dirname, 'tables-archiver.ts'), [root, address, TOPIC], {
-    stdio: 'inherit',
-    execArgv: [...workerFlags('tables')],
+  const installation = stack.use(await openInstallation(path.join(work, 'installation')));
+  const { home } = installation;
+  await installation.addStore('archive');
+  const table = tableDefinition.parse({
+    ...{ name: 'orders', store: 'archive', form: { form: 'debezium', placeholder: PLACEHOLDER_DEFAULT }, retainMs: null },
+    source: { brokers: [address], tls: null, sasl: null, topics: [TOPIC], transactions: null, heartbeats: [] },
+    snapshots: { bytes: 64 * MIB, changed: null, ageMs: null },
   });
-  child.on('message', (report) => void reports.push(report as ArchiverReport));
-  const ended = new Promise((resolve) => child.once('exit', resolve));
+  await home.catalog.append(() => ({ kind: 'TABLE_ADD', table }));
+  const worker = installation.startTables();
+  await installation.start('archiveTable', { table: 'orders' });
+  const looks: Look[] = [];
+  const looking = new AbortController();
+  const watching = watch(home, looks, looking.signal);
+  stack.defer(async () => {
+    looking.abort();
+    await watching;
+  });
   const caughtUp = async (records: number): Promise<void> => {
-    while ((reports.at(-1)?.records ?? 0) < records) {
-      if (child.exitCode !== null) throw new Error('the archiver has ended');
-      await sleep(50);
-    }
+    while ((looks.at(-1)?.records ?? 0) < records) await sleep(50);
   };
   await caughtUp(events);
   // From its first batch on: before that it starts.
-  const first = reports.find(({ records }) => records > 0);
-  const last = reports.find(({ records }) => records >= events);
+  const first = looks.find(({ records }) => records > 0);
+  const last = looks.find(({ records }) => records >= events);
   const perSecond = ((last?.records ?? NaN) - (first?.records ?? NaN)) / (((last?.atMs ?? NaN) - (first?.atMs ?? NaN)) / 1000);
   const begunMs = Date.now();
   let sent = events;
   while (Date.now() - begunMs < STEADY.seconds * 1000) {
     const due = events + Math.floor(((Date.now() - begunMs) / 1000) * STEADY.perSecond);
-    if (due > sent) await send(producer, sent, due - sent);
-    sent = Math.max(sent, due);
+    for (; sent < due; sent = Math.min(due, sent + SENT_AT_ONCE)) await send(producer, sent, Math.min(SENT_AT_ONCE, due - sent));
     await sleep(50);
   }
   const untilMs = Date.now();
   await caughtUp(sent);
   // The first seconds end what was caught up with.
-  const lags = reports
+  const lags = looks
     .filter(({ atMs }) => atMs > begunMs + 3000 && atMs < untilMs)
     .map(({ atMs, latestUs }) => atMs - (latestUs ?? 0) / 1000)
     .sort((a, b) => a - b);
-  const peak = peakMib(child.pid ?? 0);
-  child.send('stop');
-  await ended;
   return {
-    ...{ events, eventBytes: Math.round(bytes / events), perSecond: Math.round(perSecond), peakMib: peak },
+    ...{ events, eventBytes: Math.round(bytes / events), perSecond: Math.round(perSecond), peakMib: worker.peakMib() },
     steady: {
       perSecond: STEADY.perSecond,
       lagMsMedian: Math.round(lags[lags.length >> 1] ?? NaN),

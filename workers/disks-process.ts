@@ -3,7 +3,10 @@
  *
  * A store that is down, or a passphrase that is not there yet, must not keep a host from serving the disks that it has.
  */
+import { randomBytes } from 'node:crypto';
 import { pino } from 'pino';
+import { isPointOrigin } from '../src/engine/volumes/disks/disk-record.ts';
+import { GroupFolder } from '../src/engine/volumes/disks/group-record.ts';
 import { diskFolderOf, hooksFolderOf } from '../src/engine/volumes/host.ts';
 import { parseListen, readServerCertificates } from '../src/engine/volumes/listening.ts';
 import { readConfiguration, type Variables } from '../src/ground/configuration/configuration.ts';
@@ -12,6 +15,12 @@ import { serveMetrics } from '../src/ground/metrics/metrics-server.ts';
 import { createMetricsRegistry } from '../src/ground/metrics/registry.ts';
 import { createStoreMetrics } from '../src/ground/stores/measured.ts';
 import { Threads } from '../src/ground/threads/threads.ts';
+import type { GroupEvent } from '../src/systems/protection/group.ts';
+import { createModeNotes } from '../src/systems/protection/domain/state-notes.ts';
+import { journalIn } from '../src/systems/protection/home-journal.ts';
+import { createHostProtection } from '../src/systems/protection/host-protection.ts';
+import { createPointOrigins } from '../src/systems/protection/instant-origin.ts';
+import { createProtectionMetrics } from '../src/systems/protection/protection-metrics.ts';
 import { createDiskMetrics } from '../src/systems/serving/disk-metrics.ts';
 import { DiskServer, type DiskEvent } from '../src/systems/serving/disk-server.ts';
 import { pinnedOrigin } from '../src/systems/serving/origin.ts';
@@ -32,13 +41,33 @@ export async function runDisksProcess(variables: Variables): Promise<void> {
     const threads = stack.use(new Threads(configuration.threads === null ? {} : { count: configuration.threads }));
     return { home, threads };
   });
+  const pointOrigin = createPointOrigins(parts);
   const { listen, certificates } = configuration.disks;
+  const folder = diskFolderOf(configuration.folder);
+  const notes = createModeNotes({
+    host: configuration.host,
+    catalogOf: async () => (await parts()).home.catalog,
+    onDropped: ({ journal, state }, why) => log.warn({ journal, state, error: why }, 'a change of state is not in the catalog'),
+  });
+  stack.defer(() => notes.stop());
+  const protection = createHostProtection({
+    folder: new GroupFolder(folder.journals),
+    host: configuration.host,
+    journalOf: async (group, create) => journalIn((await parts()).home, group, create),
+    ...{ random: randomBytes, nowMs: () => performance.now() },
+    onEvent({ journal, state, error }: GroupEvent) {
+      const facts = { journal, state, ...(error === null ? {} : { error: messageOf(error) }) };
+      log[error === null ? 'info' : 'warn'](facts, 'the state of a protected group');
+      notes.note({ journal, state, why: error === null ? null : messageOf(error) });
+    },
+  });
+  createProtectionMetrics(registry, () => protection.status());
   const server = await DiskServer.start({
-    folder: diskFolderOf(configuration.folder),
+    ...{ folder, protection },
     hooksFolder: hooksFolderOf(configuration.folder),
     listen: listen === null ? null : parseListen(listen, 'disks.listen'),
     certificates: certificates === null ? null : await readServerCertificates(certificates, 'disks.certificates'),
-    originOf: (from) => pinnedOrigin(parts, from),
+    originOf: (from, disk) => (isPointOrigin(from) ? pointOrigin(from, disk) : pinnedOrigin(parts, from)),
     onEvent(event) {
       metrics.note(event);
       const line = lineOf(event);

@@ -5,8 +5,6 @@
  * its host's queue, where volumes and restore targets are. Either may be killed at any moment: what it was doing is taken
  * up by the next one that serves the queue.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { getPriority, setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { bundleWorkflowCode, Runtime, type NativeConnection, Worker, type WorkflowBundle } from '@temporalio/worker';
 import { pino, type Logger } from 'pino';
@@ -18,7 +16,10 @@ import { tightenAllocator } from '../src/ground/libc/allocator.ts';
 import { serveMetrics } from '../src/ground/metrics/metrics-server.ts';
 import { createMetricsRegistry } from '../src/ground/metrics/registry.ts';
 import { createStoreMetrics } from '../src/ground/stores/measured.ts';
+import { giveWay } from '../src/ground/processes/give-way.ts';
 import { Threads } from '../src/ground/threads/threads.ts';
+import { createRiskMetrics } from '../src/systems/protection/domain/risk-metrics.ts';
+import { journalsOf } from './journals.ts';
 import { createLagMetrics } from '../src/systems/replication/sender-metrics.ts';
 import { startWorkerEvents } from './events.ts';
 import { openProcessHome } from './process-home.ts';
@@ -29,14 +30,13 @@ export type Role = 'node' | 'controller';
 /** Bulk activities at once: each uses all threads, so a second one only fills its pauses. */
 const BULK_AT_ONCE = 2;
 const SHORT_AT_ONCE = 32;
-/** Nice 10: a tenth of a processor beside one who wants all of it, all of it beside nobody. */
-const NICENESS = 10;
 /** Longest wait for running activities when a worker is asked to stop; they resume elsewhere. */
 const GRACE_MS = 5000;
 
 /** Runs until SIGINT or SIGTERM. */
 export async function runWorkerProcess(role: Role, variables: Variables): Promise<void> {
   tightenAllocator();
+  // Nodes work beside the applications that they protect, and so do controllers that share a node's host and its work.
   giveWay();
   const configuration = readConfiguration(variables);
   const log = pino({ name: `holdfast-${role}`, level: variables['HOLDFAST_LOG_LEVEL'] ?? 'info' }, pino.destination(2));
@@ -49,7 +49,10 @@ export async function runWorkerProcess(role: Role, variables: Variables): Promis
   const threads = stack.use(new Threads(configuration.threads === null ? {} : { count: configuration.threads }));
   if (configuration.metrics.port > 0) {
     // One process of an installation at the least, and seldom more: each looks it up for itself.
-    if (role === 'controller') createLagMetrics(registry, home);
+    if (role === 'controller') {
+      createLagMetrics(registry, home);
+      createRiskMetrics(registry, home.environment, journalsOf(home));
+    }
     const served = stack.use(await serveMetrics({ registry, ...configuration.metrics }));
     log.info({ url: served.url }, 'metrics are served');
   }
@@ -70,22 +73,6 @@ export async function runWorkerProcess(role: Role, variables: Variables): Promis
   log.info({ host: configuration.host, queues: workers.map((worker) => worker.options.taskQueue) }, `${role} is serving`);
   await Promise.all(workers.map((worker) => worker.run()));
   log.info(`${role} has stopped`);
-}
-
-/**
- * Nodes work beside the applications that they protect, and so do controllers that share a node's host and its work: where the
- * processor is wanted by both, the applications come first. Who has started it with less keeps it at that. Linux shares the
- * processor among sessions first (sched_autogroup): one that is the worker's own, as with `holdfast up`, gives way as a whole.
- */
-function giveWay(): void {
-  if (getPriority() >= NICENESS) return;
-  setPriority(NICENESS);
-  try {
-    const [, , , session] = readFileSync('/proc/self/stat', 'utf8').split(') ')[1]?.split(' ') ?? [];
-    if (Number(session) === process.pid) writeFileSync('/proc/self/autogroup', String(NICENESS));
-  } catch {
-    // No Linux, or one without autogroups: then niceness says it all.
-  }
 }
 
 async function createWorkers(

@@ -29,8 +29,11 @@ import { lasting } from './queues.ts';
 export const snapshotNowUpdate = defineUpdate<void>(SNAPSHOT_NOW_UPDATE);
 export const snapshotNowSignal = defineSignal(SNAPSHOT_NOW_UPDATE);
 
-/** Between a keeper that failed and the next. */
-const KEEP_AGAIN_MS = 60_000;
+/**
+ * Between a keeper that failed and the next. CLAIM_LOST is no trouble of the store's: a keeper that was told to end may have claimed after the
+ * one that follows it, for it hears of that with its next heartbeat.
+ */
+const keepAgainMs = (code: string): number => (code === 'CLAIM_LOST' ? 1000 : 60_000);
 
 export function archiveTable(input: ArchiveTableInput): Promise<ArchiveTableResult> {
   const book = openBook({ kind: 'archiveTable', title: `Archive of the table ${input.table}`, volume: input.table, store: null });
@@ -47,14 +50,17 @@ export function archiveTable(input: ArchiveTableInput): Promise<ArchiveTableResu
 /** Wishes for a snapshot; taken from the first moment, as orders are (orders.ts). */
 interface Wishes {
   pending: boolean;
+  /** So many so far. */
+  made: number;
   /** The keeper that runs. */
   keeper: CancellationScope | null;
 }
 
 function takeWishes(): Wishes {
-  const wishes: Wishes = { pending: false, keeper: null };
+  const wishes: Wishes = { pending: false, made: 0, keeper: null };
   const wish = (): void => {
     wishes.pending = true;
+    wishes.made++;
     wishes.keeper?.cancel();
   };
   setHandler(snapshotNowUpdate, wish);
@@ -107,7 +113,8 @@ async function keepOn(input: ArchiveTableInput, book: Book, wishes: Wishes): Pro
         if (requested) wishes.pending = true;
         book.update({ phase: `archiving; merging and snapshots failed and are tried again: ${code}: ${message}` });
         wishes.keeper = null;
-        await condition(() => false, KEEP_AGAIN_MS);
+        const { made } = wishes;
+        await condition(() => wishes.made > made, keepAgainMs(code));
         book.update({ phase: 'archiving' });
       }
     } finally {

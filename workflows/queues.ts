@@ -26,8 +26,19 @@ export const brief = (taskQueue: string) => proxyActivities<Activities>({ taskQu
 export const briefWithin = (taskQueue: string, withinMs: number) =>
   proxyActivities<Activities>({ taskQueue, scheduleToCloseTimeout: Math.max(withinMs, 60_000), ...PATIENTLY });
 
+/** Asked once: who does not answer by then is asked again another time. */
+export const briefOnce = (taskQueue: string, withinMs: number) =>
+  proxyActivities<Activities>({ taskQueue, scheduleToCloseTimeout: withinMs, retry: { maximumAttempts: 1 } });
+
 /** Work that moves bytes. */
 export const bulk = (taskQueue: string) => proxyActivities<Activities>({ taskQueue, startToCloseTimeout: '12 hours', ...PATIENTLY });
+
+/** The same, tried once: whoever asks looks again first. A worker that answers takes it at once, and is missed as any other. */
+export const bulkOnce = (taskQueue: string) =>
+  proxyActivities<Activities>({
+    ...{ taskQueue, startToCloseTimeout: '12 hours', scheduleToStartTimeout: '2 minutes' },
+    ...{ heartbeatTimeout: PATIENTLY.heartbeatTimeout, retry: { maximumAttempts: 1 } },
+  });
 
 /** What MISSING_EXTENTS ends, though it is retryable: before it is tried again something else has to be sent. */
 const UNTIL_MISSING = { ...PATIENTLY.retry, nonRetryableErrorTypes: ['MISSING_EXTENTS'] };

@@ -194,11 +194,41 @@ export const ERROR_KINDS = {
     exitCode: 4,
     hint: 'bring back the region that holds the rest; or consent to the loss of these points',
   },
+  JOURNAL_FENCED: {
+    summary: 'this process does not, or no longer, own the journal',
+    retryable: false,
+    exitCode: 4,
+    hint: 'somebody has taken it over, or it was closed; what was acknowledged is kept, and the log of the journal says who owns it now',
+  },
+  POINT_GONE: {
+    summary: 'the journal cannot give this point',
+    retryable: false,
+    exitCode: 3,
+    hint: 'choose one of the points that are listed: order was lost before this one, it is below the floor, or it never was',
+  },
+  RECOVERY_TOO_LARGE: {
+    summary: 'too much was written between the base and the point for one plan',
+    retryable: false,
+    exitCode: 4,
+    hint: 'fold the journal into a newer base, or recover to an earlier point',
+  },
   WRITE_AHEAD_FAILED: {
     summary: 'the write-ahead file of a journal takes no more',
     retryable: false,
     exitCode: 6,
     hint: 'free room on its disk, or mend it, and open the volume again; what was confirmed is kept',
+  },
+  JOURNAL_NOT_FOUND: {
+    summary: 'the catalog has no such journal',
+    retryable: false,
+    exitCode: 3,
+    hint: '`holdfast protect status` lists those of disks, `holdfast journal status` streams',
+  },
+  NOT_PROTECTED: {
+    summary: 'no records are made of these disks now',
+    retryable: false,
+    exitCode: 4,
+    hint: 'protect them first; or look at their state: a journal that is not open, or a time of lost order, ends by itself',
   },
   CONTENTION: { summary: 'too many writers compete for the log', retryable: true, exitCode: 6, hint: 'try again in a moment' },
 
@@ -335,6 +365,25 @@ export const ERROR_KINDS = {
     retryable: false,
     exitCode: 4,
     hint: 'wait, or ask the operator of the receiver',
+  },
+
+  REPLICA_FENCED: {
+    summary: 'this replica does not, or no longer, stand before its store',
+    retryable: false,
+    exitCode: 4,
+    hint: 'docs/replica.md, section 6: if the other one is gone for good, `--take-over`; what was never moved stays in the folder',
+  },
+  REPLICA_RUNS: {
+    summary: 'a replica uses this folder already',
+    retryable: false,
+    exitCode: 4,
+    hint: '`holdfast replica status` shows it; stop it first',
+  },
+  REPLICA_NOT_RUNNING: {
+    summary: 'no replica runs on this folder',
+    retryable: false,
+    exitCode: 6,
+    hint: '`holdfast replica serve` starts one',
   },
 
   TABLE_NOT_FOUND: { summary: 'no such table', retryable: false, exitCode: 3, hint: '`holdfast table list` shows the names' },

@@ -151,6 +151,44 @@ export const captureGroupInput = z.strictObject({
 });
 export type CaptureGroupInput = z.input<typeof captureGroupInput>;
 
+/** As the catalog names it. */
+const journal = z.string().regex(NAME_PATTERN);
+
+export const failoverInput = z.strictObject({
+  journal,
+  /** That serves the disks from now on. */
+  host,
+  /** The old host answers, and ends cleanly first: nothing is lost, or nothing is done. */
+  planned: z.boolean().optional(),
+  /** Although a region that does not answer may hold more than those that do. */
+  tailLost: z.boolean().optional(),
+  /** For the disks' files, on the new host. Default: below the folder of its installation. */
+  folder: path.optional(),
+});
+export type FailoverInput = z.input<typeof failoverInput>;
+
+export const failbackInput = z.strictObject({
+  journal,
+  /** That had the disks before: what it still has of them is gone on with. */
+  host,
+  /** For new files, where its old ones cannot be gone on with. Default: below the folder of its installation. */
+  folder: path.optional(),
+});
+export type FailbackInput = z.input<typeof failbackInput>;
+
+export const backfillInput = z.strictObject({ journal, region: store });
+export type BackfillInput = z.input<typeof backfillInput>;
+
+export const protectDomainInput = z.strictObject({ journal });
+export type ProtectDomainInput = z.input<typeof protectDomainInput>;
+
+export const testFailoverInput = z.strictObject({
+  journal,
+  /** That recovers and checks. Default: the one that serves the disks. */
+  host: host.optional(),
+});
+export type TestFailoverInput = z.input<typeof testFailoverInput>;
+
 /** Parses an input at an edge; ARGUMENT_INVALID names each field that does not fit. */
 export function parseInput<Schema extends z.ZodType>(schema: Schema, what: string, input: unknown): z.output<Schema> {
   const parsed = schema.safeParse(input);
@@ -173,4 +211,9 @@ export const JOB_SCHEMAS = {
   archiveTable: archiveTableInput,
   restoreTable: restoreTableInput,
   captureGroup: captureGroupInput,
+  failover: failoverInput,
+  failback: failbackInput,
+  testFailover: testFailoverInput,
+  backfillRegion: backfillInput,
+  protectDomain: protectDomainInput,
 } as const satisfies Record<JobKind, z.ZodType>;

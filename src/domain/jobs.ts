@@ -11,16 +11,21 @@ import type { ReplicationFigures } from './replication.ts';
 import type {
   ArchiveTableInput,
   AttachInput,
+  BackfillInput,
   CaptureGroupInput,
   CaptureInput,
   CollectInput,
   CopyInput,
   DeleteInput,
   DetachInput,
+  FailbackInput,
+  FailoverInput,
   HydrateInput,
+  ProtectDomainInput,
   ReplicateInput,
   RestoreInput,
   RestoreTableInput,
+  TestFailoverInput,
   VerifyInput,
 } from './job-inputs.ts';
 
@@ -201,6 +206,71 @@ export interface RestoreTableResult {
   readonly readBytes: number;
 }
 
+/** How long each step took. */
+export type StepsMs = Readonly<Record<string, number>>;
+
+export interface FailoverResult {
+  readonly journal: string;
+  readonly from: string;
+  readonly to: string;
+  readonly planned: boolean;
+  /** The epoch that was closed, its last number, and the one that began. */
+  readonly closedEpoch: number;
+  readonly end: number;
+  readonly epoch: number;
+  /** What the disks are as of; below `end` when order was lost before that. Its label: 0 when that is not known. */
+  readonly point: number;
+  readonly labelUs: number;
+  /** So much of what was acknowledged may be missing at the most: the time from the point's label to the fencing. */
+  readonly lostMsMax: number;
+  readonly baseBytes: number;
+  readonly replayBytes: number;
+  readonly disks: readonly { readonly disk: string; readonly path: string; readonly sizeBytes: number }[];
+  readonly uris: readonly string[];
+  readonly stepsMs: StepsMs;
+}
+
+export interface FailbackResult extends Omit<FailoverResult, 'planned' | 'baseBytes' | 'replayBytes'> {
+  /** Why all of the disks was fetched; null: only what differed. */
+  readonly full: string | null;
+  /** Rounds while the other host served, and the bytes of all rounds and of the last one, in which nobody did. */
+  readonly rounds: number;
+  readonly fetchedBytes: number;
+  readonly lastBytes: number;
+}
+
+export interface BackfillResult {
+  readonly journal: string;
+  readonly region: string;
+  /** Epochs that it was said to hold. */
+  readonly held: readonly number[];
+  readonly batches: number;
+  readonly bytes: number;
+  readonly basesCopied: number;
+  /** Of the journal, that one region alone holds still. */
+  readonly atRiskBytes: number;
+}
+
+export interface ProtectDomainResult {
+  readonly journal: string;
+}
+
+export interface TestFailoverResult {
+  readonly journal: string;
+  readonly host: string;
+  readonly epoch: number;
+  readonly point: number;
+  readonly labelUs: number;
+  /** So old was the newest point; and so long did it take to have it. */
+  readonly rpoMsMax: number;
+  readonly rtoMs: number;
+  readonly baseBytes: number;
+  readonly replayBytes: number;
+  readonly passed: boolean;
+  readonly checks: readonly { readonly by: string; readonly passed: boolean; readonly said: string }[];
+  readonly stepsMs: StepsMs;
+}
+
 export interface CaptureGroupResult {
   /** In the order in which they were named. */
   readonly captures: readonly CaptureResult[];
@@ -223,6 +293,11 @@ export const JOB_IDS = {
   archiveTable: (input: ArchiveTableInput): string => `archive.${input.table}`,
   restoreTable: (input: RestoreTableInput): string =>
     `restore-table.${input.table}.${hashOf(`${input.host ?? ''}:${outputName(input.output)}`)}`,
+  failover: (input: FailoverInput): string => `failover.${input.journal}`,
+  failback: (input: FailbackInput): string => `failback.${input.journal}`,
+  backfillRegion: (input: BackfillInput): string => `backfill.${input.journal}.${input.region}`,
+  protectDomain: (input: ProtectDomainInput): string => `protect.${input.journal}`,
+  testFailover: (input: TestFailoverInput): string => `test-failover.${input.journal}`,
   captureGroup: (input: CaptureGroupInput): string => `capture-group.${hashOf([...input.volumes].sort().join(' '))}`,
 } as const;
 export type JobKind = keyof typeof JOB_IDS;
@@ -241,6 +316,11 @@ export interface JobInputs {
   readonly archiveTable: ArchiveTableInput;
   readonly restoreTable: RestoreTableInput;
   readonly captureGroup: CaptureGroupInput;
+  readonly failover: FailoverInput;
+  readonly failback: FailbackInput;
+  readonly testFailover: TestFailoverInput;
+  readonly backfillRegion: BackfillInput;
+  readonly protectDomain: ProtectDomainInput;
 }
 
 export interface JobResults {
@@ -257,6 +337,11 @@ export interface JobResults {
   readonly archiveTable: ArchiveTableResult;
   readonly restoreTable: RestoreTableResult;
   readonly captureGroup: CaptureGroupResult;
+  readonly failover: FailoverResult;
+  readonly failback: FailbackResult;
+  readonly testFailover: TestFailoverResult;
+  readonly backfillRegion: BackfillResult;
+  readonly protectDomain: ProtectDomainResult;
 }
 
 // -- triggers -------------------------------------------------------------------------------------------------------

@@ -198,7 +198,101 @@ export const BATCH_FOLD_BYTES_MAX = MIB;
 export const BATCH_HEAD_READ_BYTES = 64 * KIB;
 /** A segment of the write-ahead file is closed when it has passed this: eight of the largest groups. */
 export const SEGMENT_BYTES = 64 * MIB;
+/** Files of that length that wait to be segments again: what is written between two checkpoints of volumes. */
+export const SPARE_SEGMENTS_MAX = 4;
 /** Data of appends that wait for the sync before theirs; more wait to be taken. */
 export const APPEND_WAITING_BYTES_MAX = 64 * MIB;
+/** Name of a journal: the lineages of its bases are `journal.<name>.<volume>`, 63 characters with up to five digits of volume. */
+export const JOURNAL_NAME_MAX = 49;
 /** Members of an epoch. */
 export const EPOCH_MEMBERS_MAX = 8;
+
+// Owning a journal; docs/journal.md section 9 quotes them.
+/** Batches of one member that are under way at once: enough to fill a line of 60 ms a put, and the most that a failover has to copy. */
+export const BATCHES_IN_FLIGHT = 4;
+/** Records wait so long for a batch, unless a flush waits for them in mode `pair`: what is lost with a node is as old, and a put more. */
+export const BATCH_MS = 1000;
+/** Data that not all members have confirmed, in mode `pair`; then appends wait. In memory it is twice: the records, and the batches. */
+export const PAIR_HELD_BYTES_MAX = 64 * MIB;
+/** The same in mode `local`, where the write-ahead file has it, too: half a minute of 8 MiB/s without any region. */
+export const LOCAL_HELD_BYTES_MAX = 192 * MIB;
+/** How long an append waits when that is nearly reached; from half of it on, in proportion. */
+export const LOCAL_DELAY_MS_MAX = 200;
+/** In mode `local` appends are slowed so that no more waits than the store takes in this time: with the batch that is being put, an RPO below 2 s. */
+export const LOCAL_SHIP_MS = 1200;
+/** So much may always wait: a store whose every answer takes a second is not one that takes little. */
+export const LOCAL_PACE_BYTES_MIN = MIB;
+/** How long one append waits for that at the most. */
+export const LOCAL_PACE_MS_MAX = 2000;
+/** A store that has answered nothing for so long is not waited for: four of the largest batches at 4 MiB/s. */
+export const LOCAL_SILENT_MS = 8000;
+/** Attempts in a row that a member may fail, each after a wait of up to MEMBER_RETRY_MS_MAX, before the owner goes on without it ... */
+export const MEMBER_ATTEMPTS_MAX = 8;
+export const MEMBER_RETRY_MS = 50;
+export const MEMBER_RETRY_MS_MAX = 1000;
+/** ... and how old a batch may get without its confirmation. */
+export const MEMBER_MS_MAX = 10_000;
+/** Attempts at one call of a take-over to one region, before that region counts as one that does not answer. */
+export const TAKE_OVER_ATTEMPTS_MAX = 6;
+/** Seals that may lose the race for a place, before one is put so far ahead that the owner cannot outrun it; then twice as far each time. */
+export const SEAL_RACES_MAX = 3;
+/** Heads that a take-over reads ahead in one region: an hour of one-second batches in 7 s at 30 ms a read. */
+export const CHAIN_READ_AHEAD = 16;
+/** Heads of a journal that are asked for at once: at 30 ms a read an hour of one-second batches is planned in 2 s. */
+export const HISTORY_HEADS_AHEAD = 64;
+/** ... and rows in them, as long as batches are alike: each is some 100 bytes of objects, so about 50 MiB. */
+export const HISTORY_ROWS_AHEAD = 512 * 1024;
+/** Stretches of a recovery's plan, 22 bytes each and twice that while it grows: 4 KiB writes all over 16 GiB, in 200 MiB. */
+export const RECOVERY_STRETCHES_MAX = 4 * 1024 * 1024;
+/** Rows that wait to be worked into the plan, 30 bytes each. */
+export const RECOVERY_ROWS_WAITING = 512 * 1024;
+/** Batches that a recovery replays: three days of one-second batches after its base, in 50 MiB. */
+export const RECOVERY_BATCHES_MAX = 256 * 1024;
+/** Plans of one recovery, if what it needs is dropped under it: each time a newer base has been made meanwhile. */
+export const RECOVERY_PLANS_MAX = 4;
+/** Whole batches in memory at once while a journal is replayed or copied: stored and opened, 17 MiB each at the most. */
+export const BATCHES_AHEAD = 4;
+/** Opened batches that reads of an instant recovery keep: data of 64 MiB at the most. */
+export const OVERLAY_BATCHES_KEPT = 8;
+/** Recovery points in one answer. */
+export const POINTS_PAGE_MAX = 1000;
+/** Longer than any seal: its head is JSON with a name of at most 200 characters, six bytes each. */
+export const SEAL_BYTES_MAX = 4096;
+
+// Streams; docs/journal.md section 11 quotes them.
+/** A writer ends when nothing was acknowledged for so long. */
+export const STREAM_GIVE_UP_MS = 10 * 60_000;
+/** How long the end of a writer waits until its last batches say that they are acknowledged. */
+export const STREAM_PUBLISH_MS = 10_000;
+/** Between two looks of who follows a stream; idle it becomes the longer one. A look is one LIST and a few reads in each member. */
+export const STREAM_LOOK_MS = 500;
+export const STREAM_LOOK_MS_MAX = 2000;
+
+// Protection of disks; docs/protection.md quotes them.
+/** Disks of a group: they are frozen in one turn. */
+export const GROUP_DISKS_MAX = 64;
+/** Batches of a protected group are formed so often: a put of 300 ms keeps its RPO below PROTECTION_RPO_MS, for two puts a second. */
+export const PROTECTION_BATCH_MS = 500;
+/** An older record that is in no region is an alarm. */
+export const PROTECTION_RPO_MS = 1000;
+/** Volumes are synced so often, or after so many bytes; the write-ahead file is kept as far back. */
+export const CHECKPOINT_MS = 5000;
+export const CHECKPOINT_BYTES = 256 * MIB;
+/** Places of the newest records, 24 bytes each: more than the owner holds of 1 KiB writes. */
+export const PLACES_MAX = 262_144;
+/** Data of changes that were answered and that the owner has not said it has room for: what a slowed disk is ahead of its store, beyond LOCAL_SHIP_MS. */
+export const UNANSWERED_BYTES_MAX = 256 * KIB;
+/** In mode `local` records stop when there was no room for one for so long ... */
+export const BITMAP_AFTER_MS = 10_000;
+/** ... and begin again when no more than this is held. */
+export const RESYNC_HELD_BYTES = LOCAL_HELD_BYTES_MAX / 4;
+/** A journal that cannot be opened is tried again so often. */
+export const PROTECTION_RETRY_MS = 2000;
+/** A region of which a base of live volumes hears nothing for so long, nothing taken and no further number reached, has none. */
+export const BASE_SILENT_MS = 60_000;
+/** Points of a group are kept for so long if nobody says otherwise: a day, in which somebody notices. */
+export const RETAIN_MS_DEFAULT = 24 * 3600 * 1000;
+/** How long a clean stop waits for a journal to acknowledge what it has. */
+export const PROTECTION_STOP_MS = 5000;
+/** For the same with everything in its regions, where a member that is gone is waited for (MEMBER_MS_MAX) and gone on without; under the minute that a disk server is asked for. */
+export const HAND_OVER_MS = 45_000;

@@ -315,7 +315,7 @@ export function objectStoreSuite(
     });
 
     test('describes itself without a secret', () => {
-      expect(store.describe().url).toMatch(/^(file|s3):\/\//);
+      expect(store.describe().url).toMatch(/^(file|s3|replicas?):\/\//);
       expect(store.describe().url).not.toMatch(/:[^/]*@|secret/i);
     });
   });

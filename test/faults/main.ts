@@ -7,9 +7,12 @@
  *
  *     npm run faults -- replication --seed S --runs M [--seconds N] [--point NAME] [--trace]
  *
+ *     npm run faults -- journal --seed S --runs M [--seconds N] [--trace] [--mutant NAME | --mutants]
+ *
  * Run i plays the script of seed S + i. A failing run prints the one command that repeats it. `--temporal` plays the scenes with
  * the real server and worker processes instead, M times over. `--points` lists the names. `volumes`: served volumes, see volumes/campaign.ts;
- * `replication`: senders and a receiver, see replication/run.ts, with points of its own.
+ * `replication`: senders and a receiver, see replication/run.ts, with points of its own; `journal`: protected disks, see journal/run.ts, and
+ * with `--mutants` whether each of journal/mutants.ts is seen within M runs.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,6 +24,8 @@ import { runCampaign, tableOf } from './campaign.ts';
 import { raiseCast } from './cast.ts';
 import { POINTS } from './points.ts';
 import { SCENES } from './scenes.ts';
+import { journalTable, playMutants, runJournalCampaign } from './journal/campaign.ts';
+import { MUTANTS } from './journal/mutants.ts';
 import { replicationTable, runReplicationCampaign } from './replication/campaign.ts';
 import { RECEIVER_POINTS, SENDER_POINTS } from './replication/points.ts';
 import { runVolumesCampaign } from './volumes/campaign.ts';
@@ -39,6 +44,8 @@ const { values, positionals } = parseArgs({
     trace: { type: 'boolean', default: false },
     points: { type: 'boolean', default: false },
     temporal: { type: 'boolean', default: false },
+    mutant: { type: 'string' },
+    mutants: { type: 'boolean', default: false },
   },
 });
 
@@ -73,8 +80,23 @@ if (positionals[0] === 'replication') {
   process.stdout.write(replicationTable(report));
   process.exit(report.failed.length > 0 ? 1 : 0);
 }
-const folder = mkdtempSync(path.join(tmpdir(), 'hf-faults-campaign-'));
 const finder = { environment: readStackEnvironment(), progress: stderrProgress };
+if (positionals[0] === 'journal') {
+  // Whoever ends it takes what it has started along.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+  const say = (line: string): void => void process.stderr.write(`${line}\n`);
+  const options = {
+    ...{ seed: Number(values.seed), runs, finder, say, trace: values.trace ? say : () => undefined },
+    ...(values.seconds === undefined ? {} : { seconds: Number(values.seconds) }),
+  };
+  if (values.mutants) process.exit((await playMutants(options)).length > 0 ? 1 : 0);
+  const mutant = MUTANTS.find(({ name }) => name === values.mutant);
+  if (values.mutant !== undefined && mutant === undefined) throw new Error(`no mutant is called ${values.mutant}`);
+  const report = await runJournalCampaign({ ...options, ...(mutant === undefined ? {} : { mutant }) });
+  process.stdout.write(journalTable(report));
+  process.exit(report.failed.length > 0 ? 1 : 0);
+}
+const folder = mkdtempSync(path.join(tmpdir(), 'hf-faults-campaign-'));
 const store = values.store === 'file' || values.store === 's3' ? values.store : undefined;
 /** Plays all scenes so many times; the cast is gone when it ends, however it ends. */
 async function playScenes(rounds: number): Promise<void> {

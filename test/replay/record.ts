@@ -11,12 +11,14 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { format, resolveConfig } from 'prettier';
-import type { CaptureResult } from '../../src/domain/jobs.ts';
+import { volumeName } from '../../src/domain/ids.ts';
+import { QUEUE, type CaptureResult } from '../../src/domain/jobs.ts';
 import { readStackEnvironment } from '../../src/faces/stack/environment.ts';
 import { stderrProgress } from '../../src/faces/stack/progress.ts';
 import { archiveOrders } from '../systems/tables/orders-installation.ts';
 import { raiseReceiver } from '../workflows/replication-stage.ts';
 import { raiseStage, until } from '../workflows/stage.ts';
+import { recordFailovers } from './failovers.ts';
 import { runTableArchive } from './table-archive.ts';
 
 const EXTENT = 64 * 1024;
@@ -48,7 +50,7 @@ await using receiver = await raiseReceiver(stage, 'there', {
 await receiver.enter('offsite');
 const replicating = await stage.start('replicateSnapshot', { volume: 'vol', receiver: 'offsite' });
 await replicating.result();
-ended.push(replicating);
+await save('replicateSnapshot', replicating.workflowId);
 // From here on they are disks: a capture freezes its moment and lets it go.
 await using disks = await stage.serveDisks();
 await installation.addVolume('other', ['a'], { sizeBytes: 50 * EXTENT, extentBytes: EXTENT, writes });
@@ -64,6 +66,17 @@ renameSync(`${folderOfA}.away`, folderOfA);
 await pausing.result();
 await removal.result();
 await save('captureSnapshot', pausing.workflowId);
+
+// What starts jobs: an event from outside, and a schedule's time. Each run under an id that its starter gives.
+const begin = (kind: string, input: object) =>
+  client.workflow.start(kind, { workflowId: `recorded.${kind}`, taskQueue: QUEUE, args: [input] });
+const policy = { volume: volumeName('vol'), receiver: 'offsite', from: null, everyMs: 60_000, window: null, afterCapture: false };
+await installation.home.catalog.append(() => ({ kind: 'REPLICATE_SET', policy }));
+const due = await begin('runPolicy', { volume: 'vol', receiver: 'offsite' });
+const event = { id: '1', source: 'record' };
+const triggered = await begin('runTrigger', { trigger: 'nightly', event, job: 'captureSnapshot', input: { volume: 'vol' } });
+for (const handle of [due, triggered]) await handle.result();
+for (const id of ['replicate.offsite.vol', 'capture.vol']) await client.workflow.getHandle(id).result();
 
 const group = await stage.start('captureGroup', { volumes: ['vol', 'other'] });
 await group.result();
@@ -86,7 +99,9 @@ for (const [kind, id] of [
   ['detachDisk', 'detach.other'],
 ] as const)
   await save(kind, id);
-for (const handle of [...ended, group, instant]) await save((await handle.describe()).type, handle.workflowId);
+for (const handle of [...ended, group, instant, due, triggered]) await save((await handle.describe()).type, handle.workflowId);
+
+await recordFailovers(stage, save);
 
 async function save(kind: string, workflowId: string): Promise<void> {
   const history = await client.workflow.getHandle(workflowId).fetchHistory();

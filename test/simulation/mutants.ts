@@ -5,15 +5,10 @@
  * knowing. `hole` is the row of docs/protocol.md that it closes. Where two safeguards close one hole, a mutant removes both.
  * The seeds are the first that fail from 1 on; `npm run simulate -- --mutants --from 1` finds them again.
  */
+import type { KnownMutant } from './campaign.ts';
 import type { Patch } from './patches.ts';
 
-export interface Mutant {
-  readonly name: string;
-  readonly hole: string;
-  readonly patches: readonly Patch[];
-  /** The first seed that fails, with the steps of its run. */
-  readonly seed: number;
-  readonly steps: number;
+export interface Mutant extends KnownMutant {
   /** Needs several rare things in a row: busy and faulty in every way at once. */
   readonly hot: boolean;
   /** Needs packs that are deleted, cut and rot. */
@@ -419,9 +414,3 @@ export const MUTANTS: readonly Mutant[] = LIST.map((mutant) => ({
   hot: mutant.hot === true,
   harm: mutant.harm === true,
 }));
-
-export function mutantNamed(name: string): Mutant {
-  const mutant = MUTANTS.find((one) => one.name === name);
-  if (!mutant) throw new Error(`no mutant ${name}; there are ${MUTANTS.map((one) => one.name).join(', ')}`);
-  return mutant;
-}

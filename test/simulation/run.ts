@@ -16,20 +16,12 @@ import { openRepository, type Repository } from '../../src/engine/repository/rep
 import { sweep } from '../../src/engine/repository/sweep.ts';
 import { healAll } from './healing.ts';
 import { createScheduler, type Scheduler } from './scheduler.ts';
+import type { RunResult } from './seeds.ts';
 import { describeState } from './state.ts';
 import { drawTask, readWhole } from './tasks.ts';
 import { Violation } from './violation.ts';
 import { runTask, startWorker, type Worker } from './worker.ts';
 import { createWorld, type World } from './world.ts';
-
-export interface RunResult {
-  readonly seed: number;
-  /** Steps made when it ended. */
-  readonly steps: number;
-  readonly records: number;
-  readonly violation: string | null;
-  readonly stats: ReadonlyMap<string, number>;
-}
 
 /** Store changes between two cold folds. */
 const COLD_EVERY = 40;
@@ -50,7 +42,6 @@ export async function runSeed({ seed, steps, hot, harmful, trace }: RunOptions):
   let workers: Worker[] = [];
   const scheduler = createScheduler({
     random: world.random,
-    objects: world.objects,
     faults: world.temper.faults,
     onDeath: (dead) => void (workers = workers.filter((one) => one.process !== dead)),
     count: world.count,

@@ -6,20 +6,20 @@
 import type { Patch } from './patches.ts';
 
 const LIMITS = 'src/domain/limits.ts';
-const limit = (find: string, value: string): Patch => ({
+export const limit = (find: string, value: string): Patch => ({
   file: LIMITS,
   find: `export const ${find};`,
   replace: `export const ${find.slice(0, find.indexOf('=') + 1)} ${value};`,
 });
 
-const LIGHT = '../../../test/simulation/light-crypto.ts';
+export const LIGHT = '../../../test/simulation/light-crypto.ts';
 /** Half of a run's time would be key derivation, cipher objects and compression; see light-crypto.ts. */
 const LIGHT_SEALING: readonly Patch[] = [
   { file: 'src/ground/sealing/envelope.ts', find: "from 'node:crypto'", replace: `from '${LIGHT}'` },
   { file: 'src/ground/sealing/envelope.ts', find: "from 'node:zlib'", replace: `from '${LIGHT}'` },
   { file: 'src/engine/repository/pack.ts', find: "from 'node:crypto'", replace: `from '${LIGHT}'` },
   // Blobs are encrypted as ever, and stay raw.
-  { file: 'src/ground/sealing/blob.ts', find: 'const RAW_SHARE = 0.95;', replace: 'const RAW_SHARE = -1;' },
+  { file: 'src/ground/sealing/closing.ts', find: 'const RAW_SHARE = 0.95;', replace: 'const RAW_SHARE = -1;' },
 ];
 
 export const SMALL_SCALE: readonly Patch[] = [

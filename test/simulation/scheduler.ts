@@ -27,8 +27,20 @@ export interface Faults {
   readonly stepsLost: number;
 }
 
+/** A store as the processes of a run meet it. One that is away takes no calls; one that is gone has lost what it held, for good. */
+export interface Place {
+  readonly objects: Objects;
+  /** Put before names in a trace; empty where there is one store only. */
+  readonly label: string;
+  condition(): 'here' | 'away' | 'gone';
+  /** Steps that a call takes at the least; without it they are all alike. */
+  readonly delay?: () => number;
+}
+
 interface Call {
   readonly what: string;
+  /** Where it goes; null: a nap. */
+  readonly place: Place | null;
   readonly effect: () => unknown;
   /** For calls that change the store: what takes effect when the call is cut short. */
   readonly half: (() => void) | null;
@@ -39,7 +51,8 @@ interface Call {
 
 export interface Process {
   readonly name: string;
-  readonly store: ObjectStore;
+  /** A store as this process reaches it. */
+  reach(place: Place): ObjectStore;
   /** Waits this many steps or more. */
   nap(steps: number): Promise<void>;
   alive(): boolean;
@@ -55,6 +68,9 @@ export interface Scheduler {
   end(process: Process): void;
 }
 
+/** Share of changes to a store that is away which take effect when it is back. */
+const LANDS_LATER = 0.4;
+
 interface Running extends Process {
   readonly pending: Call[];
   frozenUntil: number;
@@ -63,7 +79,6 @@ interface Running extends Process {
 
 export interface SchedulerOptions {
   readonly random: Random;
-  readonly objects: Objects;
   readonly faults: Faults;
   /** Every so often a process dies; its owner wants to know. */
   readonly onDeath: (process: Process) => void;
@@ -71,7 +86,7 @@ export interface SchedulerOptions {
   readonly trace: ((line: string) => void) | null;
 }
 
-export function createScheduler({ random, objects, faults, onDeath, count, trace }: SchedulerOptions): Scheduler {
+export function createScheduler({ random, faults, onDeath, count, trace }: SchedulerOptions): Scheduler {
   let now = 0;
   let faulty = true;
   let processes: Running[] = [];
@@ -80,9 +95,9 @@ export function createScheduler({ random, objects, faults, onDeath, count, trace
 
   const spawn = (name: string): Process => {
     const pending: Call[] = [];
-    const ask = <T>(what: string, effect: () => T, half: (() => void) | null = null, readyAt = 0): Promise<T> =>
+    const ask = <T>(place: Place | null, what: string, effect: () => T, half: (() => void) | null = null, readyAt = 0): Promise<T> =>
       new Promise<T>((resolve, reject) => {
-        pending.push({ what, effect, half, readyAt, resolve: (value) => resolve(value as T), reject });
+        pending.push({ place, what, effect, half, readyAt, resolve: (value) => resolve(value as T), reject });
       });
     const running: Running = {
       name,
@@ -90,41 +105,32 @@ export function createScheduler({ random, objects, faults, onDeath, count, trace
       frozenUntil: 0,
       dead: false,
       alive: () => !running.dead,
-      nap: (steps) => ask('nap', () => undefined, null, now + steps),
-      store: {
-        put: (object, bytes, options = {}) => {
-          const copy = Buffer.from(bytes);
-          const put = () => objects.put(object, copy, options);
-          return ask(`put ${object}`, put, put);
-        },
-        get: (object, options = {}) => ask(`get ${object}`, () => objects.get(object, options.range)),
-        head: (object) =>
-          ask(`head ${object}`, () => {
-            const bytes = objects.byName.get(object);
-            return bytes ? { name: object, sizeBytes: bytes.length } : null;
-          }),
-        list: (prefix, options = {}) => ask(`list ${prefix}`, () => objects.list(prefix, options)),
-        delete: (names) =>
-          ask(
-            `delete ${names.join(' ')}`,
-            () => objects.delete(names),
-            () => objects.delete(names.filter(() => random.chance(0.5))),
-          ),
-        describe: () => objects.instant.describe(),
-      },
+      nap: (steps) => ask(null, 'nap', () => undefined, null, now + steps),
+      reach: (place) => storeOf(place, (what, effect, half) => ask(place, what, effect, half, now + (place.delay?.() ?? 0)), random),
     };
     processes.push(running);
     return running;
   };
 
   const unreachable = (what: string): HoldfastError => new HoldfastError('STORE_UNREACHABLE', `simulated: ${what}`);
-  const postpone = (what: string, effect: () => unknown): void =>
-    void late.push({ at: now + random.between(2, faults.stepsLost), what, effect });
+  const postpone = ({ place, what, effect }: Call): void =>
+    void late.push({
+      at: now + random.between(2, faults.stepsLost),
+      what,
+      effect: () => (place?.condition() === 'gone' ? undefined : effect()),
+    });
 
   const answer = (process: Running, call: Call): void => {
     const line = (how: string) => say(() => `${process.name} ${call.what}${how}`);
     const changes = call.half !== null;
-    const dice = faulty && call.what !== 'nap' ? random.next() : 1;
+    const condition = call.place?.condition() ?? 'here';
+    if (condition !== 'here') {
+      line(`: ${condition}`);
+      // Sent before it went away, or put into a queue that outlives it.
+      if (condition === 'away' && changes && random.chance(LANDS_LATER)) postpone(call);
+      return call.reject(unreachable(call.what));
+    }
+    const dice = faulty && call.place !== null ? random.next() : 1;
     let bound = faults.fails;
     if (dice < bound) {
       line(': refused');
@@ -141,13 +147,13 @@ export function createScheduler({ random, objects, faults, onDeath, count, trace
     if (changes && dice < (bound += faults.comesLate)) {
       line(': comes late');
       count('calls late');
-      postpone(call.what, call.effect);
+      postpone(call);
       return call.reject(unreachable(call.what));
     }
     if (changes && dice < bound + faults.comesTwice) {
       line(': comes twice');
       count('calls doubled');
-      postpone(call.what, call.effect);
+      postpone(call);
     } else line('');
     call.resolve(call.effect());
   };
@@ -156,7 +162,7 @@ export function createScheduler({ random, objects, faults, onDeath, count, trace
     say(() => `${process.name} vanishes`);
     count('processes killed');
     process.dead = true;
-    for (const call of process.pending) if (call.half && random.chance(0.3)) postpone(call.what, call.effect);
+    for (const call of process.pending) if (call.half && random.chance(0.3)) postpone(call);
     process.pending.length = 0;
     processes = processes.filter((one) => one !== process);
     onDeath(process);
@@ -202,6 +208,34 @@ export function createScheduler({ random, objects, faults, onDeath, count, trace
     end(process) {
       processes = processes.filter((one) => one !== process);
     },
+  };
+}
+
+type Ask = <T>(what: string, effect: () => T, half?: () => void) => Promise<T>;
+
+/** The calls of the contract, each an instant effect that waits for its turn. */
+function storeOf({ objects, label }: Place, ask: Ask, random: Random): ObjectStore {
+  const named = (call: string, object: string): string => `${call} ${label}${object}`;
+  return {
+    put: (object, bytes, options = {}) => {
+      const copy = Buffer.from(bytes);
+      const put = () => objects.put(object, copy, options);
+      return ask(named('put', object), put, put);
+    },
+    get: (object, options = {}) => ask(named('get', object), () => objects.get(object, options.range)),
+    head: (object) =>
+      ask(named('head', object), () => {
+        const bytes = objects.byName.get(object);
+        return bytes ? { name: object, sizeBytes: bytes.length } : null;
+      }),
+    list: (prefix, options = {}) => ask(named('list', prefix), () => objects.list(prefix, options)),
+    delete: (names) =>
+      ask(
+        named('delete', names.join(' ')),
+        () => objects.delete(names),
+        () => objects.delete(names.filter(() => random.chance(0.5))),
+      ),
+    describe: () => objects.instant.describe(),
   };
 }
 

@@ -2,18 +2,9 @@
  * The simulation in the test run: a short seeded set that must be clean, at both scales, and every mutant from a seed that
  * is known to show it. In processes of their own, for source patches stand before the first production module is loaded.
  */
-import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { expect, test } from '@jest/globals';
+import { simulate, tracedIn } from './child.ts';
 import { MUTANTS } from './mutants.ts';
-
-const simulate = (...args: readonly string[]): Promise<{ readonly ok: boolean; readonly output: string }> =>
-  new Promise((resolve) => {
-    const main = fileURLToPath(new URL('main.ts', import.meta.url));
-    execFile(process.execPath, [main, ...args], { maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) =>
-      resolve({ ok: error === null, output: `${stdout}${error === null ? '' : stderr}` }),
-    );
-  });
 
 test.each(['small', 'full'] as const)(
   'seeded runs end without a violation (%s scale)',
@@ -28,10 +19,9 @@ test.each(['small', 'full'] as const)(
 test('the same seed is the same run, whatever ran before it', async () => {
   const trace = (from: string, seeds: string) => simulate('--from', from, '--seeds', seeds, '--steps', '400', '--trace');
   const [alone, after] = await Promise.all([trace('8', '1'), trace('7', '2')]);
-  const linesOf = (output: string): string[] => output.split('\n').filter((line) => /^ {2,}\d* /.test(line) && !/^ {2}\S/.test(line));
-  const lines = linesOf(alone.output);
+  const lines = tracedIn(alone);
   expect(lines.length).toBeGreaterThan(300);
-  expect(linesOf(after.output).slice(-lines.length)).toEqual(lines);
+  expect(tracedIn(after).slice(-lines.length)).toEqual(lines);
 }, 60_000);
 
 test('every safeguard that is taken out is missed', async () => {

@@ -47,9 +47,8 @@ export function startWorker(world: World, scheduler: Scheduler, shareable: reado
   const cache = chooseCache(world, shareable);
   const retrying = random.chance(0.7);
   const sleep = (ms: number): Promise<void> => process.nap(Math.ceil(ms / 20));
-  const store = retrying
-    ? withRetry(process.store, { random: random.next, sleep, attempts: 3, baseDelayMs: 20, maxDelayMs: 100 })
-    : process.store;
+  const reached = process.reach(world.place);
+  const store = retrying ? withRetry(reached, { random: random.next, sleep, attempts: 3, baseDelayMs: 20, maxDelayMs: 100 }) : reached;
   const environment = world.environment(process.name, () => scheduler.now() * 10, sleep);
   const table = cache === null ? createMemoryTable() : cache.view();
   const repository = openRepository({ store, key, table, environment });

@@ -13,7 +13,7 @@ import { createObjects, type Objects } from './objects.ts';
 import { createOracle, type Oracle } from './oracle.ts';
 import { createRandom, type Random } from './random.ts';
 import type { LocalCache } from './cache.ts';
-import type { Faults, Process } from './scheduler.ts';
+import type { Faults, Place, Process } from './scheduler.ts';
 import { Violation } from './violation.ts';
 import { createVolumes, type Volumes } from './volumes.ts';
 
@@ -59,6 +59,8 @@ export interface World {
   readonly random: Random;
   readonly temper: Temper;
   readonly objects: Objects;
+  /** The same as the processes meet them. */
+  readonly place: Place;
   readonly oracle: Oracle;
   readonly volumes: Volumes;
   /** What damage has taken. */
@@ -111,6 +113,7 @@ export function createWorld(seed: number, hot: boolean, harmful: boolean, trace:
     random,
     temper,
     objects,
+    place: { objects, label: '', condition: () => 'here' },
     oracle,
     volumes,
     losses,

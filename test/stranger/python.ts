@@ -1,5 +1,5 @@
 /**
- * A Python that can run restore.py: one that has zstd, AES and BLAKE3, or else packages installed once into the cache, or else
+ * A Python that can run restore.py and journal.py: one that has zstd, AES and BLAKE3, or else packages installed once into the cache, or else
  * one without BLAKE3 (which the script says). Where none can be had the tests are skipped loudly, and fail when CI is set.
  */
 import { createHash } from 'node:crypto';
@@ -67,24 +67,49 @@ async function findPython(): Promise<Python> {
   throw new Error(`no Python with the packages of test/stranger/requirements.txt, and pip could not install them: ${reason}`);
 }
 
-/** `describe` for tests that run restore.py, with the Python to run it by. */
-export async function describeWithPython(): Promise<{
+interface Described {
   readonly describe: typeof describe | typeof describe.skip;
   readonly python: Python;
-}> {
+}
+
+const skipped = (reason: string): Described => {
+  process.stderr.write(`\n*** SKIPPED: tests that need Python: ${reason}\n\n`);
+  return { describe: describe.skip, python: { program: 'python3', env: process.env } };
+};
+
+/** `describe` for tests that run the scripts, with the Python to run them by. */
+export async function describeWithPython(): Promise<Described> {
   try {
     return { describe, python: await findPython() };
   } catch (error) {
     if (process.env['CI'] === 'true' || !(error instanceof Error)) throw error;
-    process.stderr.write(`\n*** SKIPPED: tests that need Python: ${error.message}\n\n`);
-    return { describe: describe.skip, python: { program: 'python3', env: process.env } };
+    return skipped(error.message);
   }
+}
+
+/** The same for what cannot be read without BLAKE3; a Python that lacks only that is no failure. */
+export async function describeWithBlake3(): Promise<Described> {
+  const found = await describeWithPython();
+  return (await can(found.python, 'import blake3')) ? found : skipped('it has no blake3 package');
 }
 
 export interface Outcome {
   readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
+}
+
+/** Runs one of the scripts as a person would; options that it takes come before its command. */
+async function runScript({ program, env }: Python, script: string, passphrase: string, words: readonly string[]): Promise<Outcome> {
+  const child = { env: { ...env, STRANGER_PASSPHRASE: passphrase, PYTHONDONTWRITEBYTECODE: '1' } };
+  try {
+    const { stdout, stderr } = await run(program, [path.join(here, script), ...words], child);
+    return { status: 0, stdout, stderr };
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && typeof error.code === 'number' && 'stdout' in error && 'stderr' in error))
+      throw error;
+    return { status: error.code, stdout: String(error.stdout), stderr: String(error.stderr) };
+  }
 }
 
 export interface RestoreCall {
@@ -94,16 +119,24 @@ export interface RestoreCall {
   readonly command: readonly string[];
 }
 
-/** Runs restore.py as a person would. */
-export async function restorePy({ program, env }: Python, { store, repository, passphrase, command }: RestoreCall): Promise<Outcome> {
+export const restorePy = (python: Python, { store, repository, passphrase, command }: RestoreCall): Promise<Outcome> => {
   const options = ['--store', store, '--repository', repository, '--passphrase-env', 'STRANGER_PASSPHRASE'];
-  const child = { env: { ...env, STRANGER_PASSPHRASE: passphrase, PYTHONDONTWRITEBYTECODE: '1' } };
-  try {
-    const { stdout, stderr } = await run(program, [path.join(here, 'restore.py'), ...options, ...command], child);
-    return { status: 0, stdout, stderr };
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && typeof error.code === 'number' && 'stdout' in error && 'stderr' in error))
-      throw error;
-    return { status: error.code, stdout: String(error.stdout), stderr: String(error.stderr) };
-  }
+  return runScript(python, 'restore.py', passphrase, [...options, ...command]);
+};
+
+export interface JournalCall {
+  readonly journal: string;
+  /** The store of the log; null: it is gone. */
+  readonly log: string | null;
+  readonly regions: ReadonlyMap<string, string>;
+  readonly passphrase: string;
+  readonly command: readonly string[];
 }
+
+export const journalPy = (python: Python, { journal, log, regions, passphrase, command }: JournalCall): Promise<Outcome> => {
+  const places = [...(log === null ? [] : ['--log', log]), ...[...regions].flatMap(([name, root]) => ['--region', `${name}=${root}`])];
+  const options = ['--journal', journal, '--passphrase-env', 'STRANGER_PASSPHRASE', ...places];
+  return runScript(python, 'journal.py', passphrase, [...options, ...command]);
+};
+
+export const writeAheadPy = (python: Python, folder: string): Promise<Outcome> => runScript(python, 'journal.py', '', ['wal', folder]);

@@ -117,9 +117,9 @@ class Repository:
         body = open_sealed(key, bytes(12), stored[40:], stored[:8] + self.id + name.encode(), name)
         return decompress(stored[4], body, name), stored
 
-    def snapshots(self):
-        """The fold of the log: every COMMIT that no RECLAIM has ended, in log order."""
-        live, used, previous = {}, set(), ""
+    def records(self):
+        """The records of the log in order (format.md, 8): their numbers and their entries."""
+        previous = ""
         for number, name in enumerate(self.names("log"), 1):
             if name != f"log/{number:020}":
                 raise Refused(f"record {number} of the log is missing")
@@ -130,7 +130,13 @@ class Repository:
             if blake3 is not None and record["previous"] != previous:
                 raise Refused(f"{name} does not follow the record before it")
             previous = blake3(stored).hexdigest() if blake3 is not None else ""
-            for entry in record["entries"]:
+            yield number, record["entries"]
+
+    def snapshots(self):
+        """The fold of the log: every COMMIT that no RECLAIM has ended, in log order."""
+        live, used = {}, set()
+        for _, entries in self.records():
+            for entry in entries:
                 self.fold(entry, live, used)
         return live
 

@@ -35,6 +35,7 @@ import { bundleWorkflows } from '../../workers/worker-process.ts';
 import { digestOfImage } from '../systems/image.ts';
 import { restoreSnapshot } from '../systems/restore-snapshot.ts';
 import { createInstallation, HOST, type Installation } from '../systems/installation.ts';
+import { isPointOrigin } from '../../src/engine/volumes/disks/disk-record.ts';
 import { diskFolderOf, hooksFolderOf, openHost } from '../../src/engine/volumes/host.ts';
 import { createWeather, type Weather } from './weather.ts';
 
@@ -103,7 +104,10 @@ export async function raiseStage(
         folder: diskFolderOf(installation.folder),
         hooksFolder: hooksFolderOf(installation.folder),
         ...{ listen: null, certificates: null, onEvent: () => undefined },
-        originOf: (from) => pinnedOrigin(() => Promise.resolve({ home: installation.home, threads }), from),
+        originOf(from) {
+          if (isPointOrigin(from)) throw new Error('no point of a journal is served here');
+          return pinnedOrigin(() => Promise.resolve({ home: installation.home, threads }), from);
+        },
       }),
     async failure(kind, input) {
       const handle = await start(kind, input);

@@ -3,10 +3,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { storeName } from '../../src/domain/ids.ts';
 import { JOB_IDS, type CaptureResult, type JobKind } from '../../src/domain/jobs.ts';
 import { ensureTemporal } from '../../src/faces/stack/components.ts';
 import { describeWith, finder } from '../faces/stack/describe-with.ts';
+import { useDisk } from '../engine/volumes/nbd/disk-user.ts';
 import { digestOfImage } from '../systems/image.ts';
+import { raiseSite } from './protected-site.ts';
 import { raiseReceiver, type StagedReceiver } from './replication-stage.ts';
 import { expectSound, raiseStage, until, type Stage } from './stage.ts';
 
@@ -93,6 +96,30 @@ describeTemporal("with Temporal's own client alone", () => {
     expect(digestOfImage(path.join(stage.installation.folder, 'db-disk.img'))).toBe(digestOfImage(stage.installation.imageOf('db')));
   });
 
+  test('protected disks fail over, fail back, are tried out, filled up and looked after from their lines', async () => {
+    await using one = await raiseSite(stage, 'site-one');
+    await using two = await raiseSite(stage, 'site-two');
+    await Promise.all([one.start(), two.start()]);
+    await one.attach('ledger', 4 * 1024 * 1024);
+    const members = ['local', 'cloud'].map((region) => ({ region: storeName(region), domain: region }));
+    await one.protect('db', ['ledger'], { log: storeName('there'), members });
+    {
+      using user = await useDisk(one.uri('ledger'));
+      await user.write(0, Buffer.from('written'));
+    }
+    await one.point('db');
+    expect(await (await start('failover')).result()).toMatchObject({ from: 'site-one', to: 'site-two' });
+    expect(await (await start('failback')).result()).toMatchObject({ from: 'site-two', to: 'site-one' });
+    expect((await one.images(['ledger']))[0]?.subarray(0, 7).toString()).toBe('written');
+    expect(await (await start('testFailover')).result()).toMatchObject({ passed: true });
+    expect(await (await start('backfillRegion')).result()).toMatchObject({ region: 'cloud', atRiskBytes: 0 });
+    const upkeep = await start('protectDomain');
+    await until(upkeep, ({ phase }) => /PROTECTED|CATCHING_UP/.test(phase), 60_000);
+    await stage.installation.home.catalog.append(() => ({ kind: 'PROTECTION_REMOVE', journal: 'db' }));
+    await runLine(lines.find((line) => line.includes('lookAgain')) ?? '');
+    expect(await upkeep.result()).toEqual({ journal: 'db' });
+  }, 240_000);
+
   test('a start while it runs joins, under the id that the product gives it', async () => {
     const input: unknown = JSON.parse(/--input '(.*)'/.exec(startOf('captureSnapshot') ?? '')?.[1] ?? '');
     expect(idIn(startOf('captureSnapshot') ?? '')).toBe(JOB_IDS.captureSnapshot(input as { volume: string }));
@@ -107,7 +134,8 @@ describeTemporal("with Temporal's own client alone", () => {
   });
 
   test('the lines that follow a job answer', async () => {
-    const following = lines.filter((line) => !line.startsWith('temporal workflow start '));
+    // That of a signal is for a job that runs.
+    const following = lines.filter((line) => !/^temporal workflow (start|signal) /.test(line));
     expect(following.length).toBeGreaterThan(0);
     for (const line of following) expect([line, await runLine(line)]).toEqual([line, expect.any(String)]);
   });

@@ -15,6 +15,7 @@ import {
   volumeSchema as volumeName,
 } from '../../domain/id-schemas.ts';
 import { lineageOf, type Lineage, type RepositoryName, type StoreName, type VolumeName } from '../../domain/ids.ts';
+import { journalNameRefusal } from '../../domain/journal-name.ts';
 import { EXTENT_BYTES_MAX, EXTENT_BYTES_MIN } from '../../domain/limits.ts';
 import type { Codec } from '../../ground/sealing/blob.ts';
 import type { SealingKey } from '../../ground/sealing/envelope.ts';
@@ -25,6 +26,21 @@ import { tokenRecord, type TokenRecord } from '../replication/tokens.ts';
 import { logName } from '../repository/object-names.ts';
 import type { Environment } from '../repository/environment.ts';
 import { eventsNotConfigured, eventsRecord, type EventsRecord } from './events.ts';
+import { journalSeen, withJournal } from './journals.ts';
+import { regionOfJournal, withRegion } from './lost-regions.ts';
+import {
+  groupState,
+  journalName,
+  pointName,
+  pointNameRefusal,
+  protectionMoved,
+  protectionNotFound,
+  protectionRecord,
+  protectionTested,
+  type GroupStateNoted,
+  type PointName,
+  type ProtectionRecord,
+} from './protections.ts';
 import { receiverName, receiverNotFound, receiverRecord, type ReceiverRecord } from './receivers.ts';
 import {
   policyKey,
@@ -34,6 +50,7 @@ import {
   type Replicated,
   type ReplicationPolicy,
 } from './replication-policies.ts';
+import { journalTaken, streamRecord, streamRefusal, type StreamRecord } from './streams.ts';
 import { archiveKey, tableDefinition, tableName, tableNotFound, type TableDefinition } from './tables.ts';
 import { triggerName, triggerNotFound, triggerRecord, triggerRefusal, type TriggerRecord } from './triggers.ts';
 
@@ -97,6 +114,20 @@ export const catalogEntrySchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('EVENTS_REMOVE') }),
   z.strictObject({ kind: z.literal('TRIGGER_ADD'), trigger: triggerRecord }),
   z.strictObject({ kind: z.literal('TRIGGER_REMOVE'), name: triggerName }),
+  /** Disks whose every change goes to a journal; or not any more. */
+  z.strictObject({ kind: z.literal('PROTECTION_SET'), protection: protectionRecord }),
+  z.strictObject({ kind: z.literal('PROTECTION_REMOVE'), journal: journalName }),
+  z.strictObject({ kind: z.literal('PROTECTION_MOVED'), ...protectionMoved.shape }),
+  z.strictObject({ kind: z.literal('PROTECTION_TESTED'), ...protectionTested.shape }),
+  z.strictObject({ kind: z.literal('PROTECTION_STATE'), ...groupState.shape }),
+  /** A region of a journal will not come back, as somebody has said; or it has all the same. */
+  z.strictObject({ kind: z.literal('REGION_LOST'), ...regionOfJournal.shape }),
+  z.strictObject({ kind: z.literal('REGION_BACK'), ...regionOfJournal.shape }),
+  z.strictObject({ kind: z.literal('POINT_NAMED'), ...pointName.shape }),
+  z.strictObject({ kind: z.literal('JOURNAL_SEEN'), ...journalSeen.shape }),
+  /** A stream of bytes that is kept in a journal; or the catalog forgets it. */
+  z.strictObject({ kind: z.literal('STREAM_SET'), stream: streamRecord }),
+  z.strictObject({ kind: z.literal('STREAM_REMOVE'), journal: journalName }),
   z.strictObject({ kind: z.literal('JOB_BEGIN'), id: z.string().max(300), job: jobKind, input: z.unknown() }),
   z.strictObject({
     kind: z.literal('JOB_END'),
@@ -138,6 +169,18 @@ export interface CatalogState {
   readonly events: EventsRecord | null;
   /** What events of others start, by name. */
   readonly triggers: ReadonlyMap<string, TriggerRecord>;
+  /** What is protected, by journal. */
+  readonly protections: ReadonlyMap<string, ProtectionRecord>;
+  /** Points that were given names, by journal and name. */
+  readonly points: ReadonlyMap<string, ReadonlyMap<string, PointName>>;
+  /** How groups were when they were last looked at, by journal. */
+  readonly groupStates: ReadonlyMap<string, GroupStateNoted>;
+  /** Regions that will not come back, by journal. */
+  readonly lostRegions: ReadonlyMap<string, ReadonlySet<string>>;
+  /** `<store of its log>/<journal>` -> id of the journal. */
+  readonly journals: ReadonlyMap<string, string>;
+  /** Streams of bytes, by journal. */
+  readonly streams: ReadonlyMap<string, StreamRecord>;
   readonly jobs: ReadonlyMap<string, JobRecord>;
 }
 
@@ -156,6 +199,12 @@ const EMPTY: CatalogState = {
   archives: new Map(),
   events: null,
   triggers: new Map(),
+  protections: new Map(),
+  points: new Map(),
+  groupStates: new Map(),
+  journals: new Map(),
+  lostRegions: new Map(),
+  streams: new Map(),
   jobs: new Map(),
 };
 
@@ -213,11 +262,19 @@ function refusal(state: CatalogState, entry: CatalogEntry): HoldfastError | null
       const user = [...state.volumes.values()].find((volume) => !volume.retired && volume.stores.includes(entry.name));
       const token = [...state.tokens.values()].find(({ store }) => store === entry.name);
       const table = [...state.tables.values()].find(({ store }) => store === entry.name);
+      const protection = [...state.protections.values()].find((one) => storesOfProtection(one).includes(entry.name));
+      const stream = [...state.streams.values()].find((one) => storesOfStream(one).includes(entry.name));
+      const journal = protection ?? stream;
       if (!state.stores.has(entry.name)) return new HoldfastError('STORE_NOT_FOUND', `no store ${entry.name}`, { store: entry.name });
       if (user)
         return new HoldfastError('STORE_EXISTS', `volume ${user.name} still ships to ${entry.name}`, {
           store: entry.name,
           volume: user.name,
+        });
+      if (journal)
+        return new HoldfastError('STORE_EXISTS', `journal ${journal.journal} is still kept in ${entry.name}`, {
+          store: entry.name,
+          journal: journal.journal,
         });
       if (table)
         return new HoldfastError('STORE_EXISTS', `table ${table.name} is still archived to ${entry.name}`, {
@@ -290,9 +347,37 @@ function refusal(state: CatalogState, entry: CatalogEntry): HoldfastError | null
       return state.events === null ? eventsNotConfigured() : triggerRefusal(state, entry.trigger, state.events.topic);
     case 'TRIGGER_REMOVE':
       return state.triggers.has(entry.name) ? null : triggerNotFound(entry.name);
+    case 'PROTECTION_SET':
+      return (
+        unknownStoreIn(state, storesOfProtection(entry.protection)) ??
+        journalNameRefusal(entry.protection.journal) ??
+        journalTaken(entry.protection.journal, state.streams, 'the journal of a stream')
+      );
+    case 'PROTECTION_MOVED':
+    case 'PROTECTION_TESTED':
+    case 'PROTECTION_STATE':
+    case 'PROTECTION_REMOVE':
+      return state.protections.has(entry.journal) ? null : protectionNotFound(entry.journal);
+    case 'POINT_NAMED':
+      return pointNameRefusal(state, entry);
+    case 'REGION_LOST':
+    case 'REGION_BACK':
+      return state.protections.has(entry.journal) || state.streams.has(entry.journal) ? null : protectionNotFound(entry.journal);
+    case 'STREAM_SET':
+      return unknownStoreIn(state, storesOfStream(entry.stream)) ?? streamRefusal(state, entry.stream);
+    case 'STREAM_REMOVE':
+      return state.streams.has(entry.journal) ? null : protectionNotFound(entry.journal);
     default:
       return null;
   }
+}
+
+const storesOfProtection = ({ log, members }: ProtectionRecord): readonly StoreName[] => [log, ...members.map(({ region }) => region)];
+const storesOfStream = ({ log, regions }: StreamRecord): readonly StoreName[] => [log, ...regions.map(({ region }) => region)];
+
+function unknownStoreIn(state: CatalogState, names: readonly StoreName[]): HoldfastError | null {
+  const unknown = names.find((store) => !state.stores.has(store));
+  return unknown === undefined ? null : new HoldfastError('STORE_NOT_FOUND', `no store ${unknown}`, { store: unknown });
 }
 
 function apply(state: CatalogState, entry: CatalogEntry, timeMs: number): CatalogState {
@@ -346,6 +431,8 @@ function apply(state: CatalogState, entry: CatalogEntry, timeMs: number): Catalo
       const key = archiveKey({ store: entry.store, name: entry.table });
       return state.archives.has(key) ? state : { ...state, archives: new Map(state.archives).set(key, entry.id) };
     }
+    case 'JOURNAL_SEEN':
+      return { ...state, journals: withJournal(state.journals, entry) };
     case 'EVENTS_SET':
       return { ...state, events: entry.events };
     case 'EVENTS_REMOVE':
@@ -354,6 +441,34 @@ function apply(state: CatalogState, entry: CatalogEntry, timeMs: number): Catalo
       return { ...state, triggers: new Map(state.triggers).set(entry.trigger.name, entry.trigger) };
     case 'TRIGGER_REMOVE':
       return { ...state, triggers: without(state.triggers, entry.name) };
+    case 'PROTECTION_SET':
+      return { ...state, protections: new Map(state.protections).set(entry.protection.journal, entry.protection) };
+    case 'PROTECTION_MOVED': {
+      const protection = state.protections.get(entry.journal);
+      if (protection === undefined) return state;
+      return { ...state, protections: new Map(state.protections).set(entry.journal, { ...protection, host: entry.host }) };
+    }
+    case 'PROTECTION_STATE': {
+      const { kind: _, ...noted } = entry;
+      return { ...state, groupStates: new Map(state.groupStates).set(entry.journal, noted) };
+    }
+    case 'REGION_LOST':
+    case 'REGION_BACK':
+      return { ...state, lostRegions: withRegion(state.lostRegions, entry, entry.kind === 'REGION_LOST') };
+    case 'PROTECTION_TESTED':
+      // For whoever follows the log.
+      return state;
+    case 'PROTECTION_REMOVE':
+      return { ...state, ...forgotten(state, entry.journal), protections: without(state.protections, entry.journal) };
+    case 'POINT_NAMED': {
+      const { kind: _, ...point } = entry;
+      const names = new Map(state.points.get(point.journal)).set(point.name, point);
+      return { ...state, points: new Map(state.points).set(point.journal, names) };
+    }
+    case 'STREAM_SET':
+      return { ...state, streams: new Map(state.streams).set(entry.stream.journal, entry.stream) };
+    case 'STREAM_REMOVE':
+      return { ...state, ...forgotten(state, entry.journal), streams: without(state.streams, entry.journal) };
     case 'JOB_BEGIN': {
       const jobs = new Map(state.jobs);
       jobs.delete(entry.id);
@@ -369,6 +484,12 @@ function apply(state: CatalogState, entry: CatalogEntry, timeMs: number): Catalo
 }
 
 const without = <K, V>(map: ReadonlyMap<K, V>, key: K): ReadonlyMap<K, V> => new Map([...map].filter(([one]) => one !== key));
+
+/** What is known of a journal beside itself. */
+const forgotten = ({ groupStates, lostRegions }: CatalogState, journal: string): Pick<CatalogState, 'groupStates' | 'lostRegions'> => ({
+  groupStates: without(groupStates, journal),
+  lostRegions: without(lostRegions, journal),
+});
 
 /** Ended jobs beyond the last JOBS_KEPT are forgotten; those still open never. */
 function forgetOldest(jobs: Map<string, JobRecord>): Map<string, JobRecord> {
@@ -425,4 +546,11 @@ export const printableCatalog = (state: CatalogState) => ({
   archives: [...state.archives],
   events: state.events,
   triggers: [...state.triggers.values()],
+  protections: [...state.protections.values()],
+  points: [...state.points.values()].flatMap((names) => [...names.values()]),
+  streams: [...state.streams.values()],
+  lostRegions: [...state.lostRegions].flatMap(([journal, regions]) =>
+    [...regions].map((region) => ({ journal, region: region as StoreName })),
+  ),
+  journals: [...state.journals],
 });

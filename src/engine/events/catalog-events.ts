@@ -69,10 +69,21 @@ export const CATALOG_EVENTS: EventData<Kind> = {
   TABLE_SET: table,
   TABLE_REMOVE: wholly('TABLE_REMOVE'),
   ARCHIVE_SEEN: wholly('ARCHIVE_SEEN'),
+  JOURNAL_SEEN: wholly('JOURNAL_SEEN'),
   EVENTS_SET: events,
   EVENTS_REMOVE: wholly('EVENTS_REMOVE'),
   TRIGGER_ADD: wholly('TRIGGER_ADD'),
   TRIGGER_REMOVE: wholly('TRIGGER_REMOVE'),
+  PROTECTION_SET: wholly('PROTECTION_SET'),
+  PROTECTION_MOVED: wholly('PROTECTION_MOVED'),
+  PROTECTION_TESTED: wholly('PROTECTION_TESTED'),
+  PROTECTION_STATE: wholly('PROTECTION_STATE'),
+  REGION_LOST: wholly('REGION_LOST'),
+  REGION_BACK: wholly('REGION_BACK'),
+  PROTECTION_REMOVE: wholly('PROTECTION_REMOVE'),
+  POINT_NAMED: wholly('POINT_NAMED'),
+  STREAM_SET: wholly('STREAM_SET'),
+  STREAM_REMOVE: wholly('STREAM_REMOVE'),
   JOB_BEGIN: z.object({ id: z.string(), job: z.string(), input: jobInput }),
   JOB_END: wholly('JOB_END'),
 };
@@ -86,6 +97,7 @@ const named = z.object({
   volume: z.string().optional(),
   disk: z.string().optional(),
   table: z.string().optional(),
+  journal: z.string().optional(),
   name: z.string().optional(),
   store: z.string().optional(),
   repository: z.string().optional(),
@@ -103,10 +115,11 @@ export function mapCatalog(logId: string): EventMapper<CatalogEntry> {
   };
 
   const keyOfInput = (input: unknown): string => {
-    const { volume, disk, table: ofTable, name: ofName, store: ofStore, repository } = named.safeParse(input).data ?? {};
+    const { volume, disk, table: ofTable, journal, name: ofName, store: ofStore, repository } = named.safeParse(input).data ?? {};
     if (volume !== undefined) return lineageKey(volume);
     if (disk !== undefined && incarnations.has(disk)) return lineageKey(disk);
     if (ofTable !== undefined) return ofTable;
+    if (journal !== undefined) return journal;
     if (ofStore !== undefined) return repository === undefined ? ofStore : `${ofStore}/${repository}`;
     return ofName ?? CATALOG_KEY;
   };
@@ -146,6 +159,20 @@ export function mapCatalog(logId: string): EventMapper<CatalogEntry> {
       case 'RECEIVER_REMOVE':
       case 'TABLE_REMOVE':
         return entry.name;
+      case 'PROTECTION_SET':
+        return entry.protection.journal;
+      case 'PROTECTION_MOVED':
+      case 'PROTECTION_TESTED':
+      case 'PROTECTION_STATE':
+      case 'REGION_LOST':
+      case 'REGION_BACK':
+      case 'PROTECTION_REMOVE':
+      case 'POINT_NAMED':
+      case 'JOURNAL_SEEN':
+      case 'STREAM_REMOVE':
+        return entry.journal;
+      case 'STREAM_SET':
+        return entry.stream.journal;
       case 'EVENTS_SET':
       case 'EVENTS_REMOVE':
       case 'TRIGGER_ADD':

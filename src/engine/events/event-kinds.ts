@@ -1,5 +1,5 @@
 /**
- * From a record of a log to events: what all three kinds of logs share.
+ * From a record of a log to events: what all kinds of logs share.
  *
  * Which data an entry's event has is a schema of what is let out: parsing by it leaves out everything else. The table of a log has every kind
  * of entry, so that a new one does not compile before somebody has said what of it is public. The same schemas are published as JSON Schema.
@@ -23,7 +23,7 @@ export interface EventOrigin {
   /** Second part of the types. */
   readonly family: EventFamily;
 }
-export type EventFamily = 'catalog' | 'repository' | 'table';
+export type EventFamily = 'catalog' | 'journal' | 'repository' | 'table';
 
 /** What is known of a log at one of its records: folded record by record, for an entry may name less than its event is keyed by. */
 export interface EventMapper<Entry> {

@@ -2,11 +2,13 @@
 import { z } from 'zod';
 import { CATALOG_EVENTS } from './catalog-events.ts';
 import { eventType, type EventFamily } from './event-kinds.ts';
+import { JOURNAL_EVENTS } from './journal-events.ts';
 import { REPOSITORY_EVENTS } from './repository-events.ts';
 import { TABLE_EVENTS } from './table-events.ts';
 
 const FAMILIES: Readonly<Record<EventFamily, Readonly<Record<string, z.ZodType>>>> = {
   catalog: CATALOG_EVENTS,
+  journal: JOURNAL_EVENTS,
   repository: REPOSITORY_EVENTS,
   table: TABLE_EVENTS,
 };

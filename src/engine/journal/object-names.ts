@@ -4,6 +4,9 @@
  *     e/<epoch, 20 digits>/<index, 12 digits>    a batch or a seal, created only if absent
  *     b/<epoch, 20 digits>/<index, 12 digits>    a batch that was copied later; apart, so that it never lengthens a chain
  */
+/** Where a journal lies in each of its stores. */
+export const journalPrefix = (name: string): string => `journals/${name}/`;
+
 const digits = (n: number, width: number): string => String(n).padStart(width, '0');
 
 export const batchName = (epoch: number, index: number): string => `e/${digits(epoch, 20)}/${digits(index, 12)}`;

@@ -10,17 +10,18 @@
  * A flipped bit in the frame looks like another place, a newer version or another length. Before any of that is said the frame
  * that was expected is tried: what opens with it was damaged.
  */
-import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
+import { hkdfSync } from 'node:crypto';
 import { HoldfastError } from '../../domain/errors.ts';
+import { sealAt } from '../../ground/sealing/closing.ts';
 import type { SealingKey } from '../../ground/sealing/envelope.ts';
 import { isNewer, upgradeRequired } from '../../ground/sealing/magic.ts';
+import { openSealed, TAG_BYTES, type Sealed } from '../../ground/sealing/opening.ts';
 
 const MAGIC = Buffer.from('HFJ1');
 const KINDS = ['batch', 'seal'] as const;
 const PLACE_END = 40;
 const SALT_AT = 48;
 export const FRAME_BYTES = 80;
-const TAG = 16;
 const HEAD = 0;
 const BODY = 1;
 
@@ -41,15 +42,20 @@ export interface SealedParts extends Place {
 
 /** The stored bytes. `key.repositoryId` is the journal's id; `salt` is 32 random bytes, never used twice. */
 export function sealObject(key: SealingKey, parts: SealedParts, salt: Uint8Array): Buffer {
-  const bodyBytes = parts.body.length === 0 ? 0 : parts.body.length + TAG;
+  const bodyBytes = parts.body.length === 0 ? 0 : parts.body.length + TAG_BYTES;
   const frame = frameOf(key, parts);
   frame.writeUInt8(KINDS.indexOf(parts.kind) + 1, 4);
   frame.writeUInt8(parts.codec, 5);
-  frame.writeUInt32BE(parts.head.length + TAG, 40);
+  frame.writeUInt32BE(parts.head.length + TAG_BYTES, 40);
   frame.writeUInt32BE(bodyBytes, 44);
   frame.set(salt, SALT_AT);
-  const sealed = [frame, ...seal(key, frame, HEAD, parts.head)];
-  return Buffer.concat(bodyBytes === 0 ? sealed : [...sealed, ...seal(key, frame, BODY, parts.body)]);
+  const headBytes = parts.head.length + TAG_BYTES;
+  const stored = Buffer.allocUnsafeSlow(FRAME_BYTES + headBytes + bodyBytes);
+  frame.copy(stored);
+  const under = { key: keyOf(key, frame), associated: frame.subarray(0, SALT_AT) };
+  sealAt({ ...under, nonce: nonceOf(HEAD), plain: parts.head }, stored, FRAME_BYTES);
+  if (bodyBytes > 0) sealAt({ ...under, nonce: nonceOf(BODY), plain: parts.body }, stored, FRAME_BYTES + headBytes);
+  return stored;
 }
 
 /** A frame with what is expected in it, and the rest zero. */
@@ -73,25 +79,9 @@ const nonceOf = (section: number): Buffer => {
   return nonce;
 };
 
-function seal(key: SealingKey, frame: Buffer, section: number, plain: Uint8Array): Buffer[] {
-  const cipher = createCipheriv('aes-256-gcm', keyOf(key, frame), nonceOf(section)).setAAD(frame.subarray(0, SALT_AT));
-  return [cipher.update(plain), cipher.final(), cipher.getAuthTag()];
-}
-
 /** The plain bytes, or null when they were not sealed under this frame. */
-function unseal(key: SealingKey, frame: Buffer, section: number, sealed: Buffer): Buffer | null {
-  if (sealed.length < TAG) return null;
-  const decipher = createDecipheriv('aes-256-gcm', keyOf(key, frame), nonceOf(section)).setAAD(frame.subarray(0, SALT_AT));
-  decipher.setAuthTag(sealed.subarray(sealed.length - TAG));
-  const plain = decipher.update(sealed.subarray(0, sealed.length - TAG));
-  try {
-    decipher.final();
-  } catch {
-    // The one thing that final can find: the tag does not fit.
-    return null;
-  }
-  return plain;
-}
+const unseal = (key: SealingKey, frame: Buffer, section: number, sealed: Buffer): Buffer | null =>
+  openSealed({ key: keyOf(key, frame), nonce: nonceOf(section), associated: frame.subarray(0, SALT_AT), sealed });
 
 /** A head that has been opened. */
 export interface OpenedHead {
@@ -139,14 +129,21 @@ export function openHead(key: SealingKey, place: Place, object: string, stored: 
   return { kind, codec: frame.readUInt8(5), head, sizeBytes: FRAME_BYTES + frame.readUInt32BE(40) + frame.readUInt32BE(44) };
 }
 
-/** Opens the body of an object whose head was opened; `stored` is all of it. Empty when it has none. */
-export function openBody(key: SealingKey, object: string, stored: Buffer): Buffer {
+/** The body of an object whose head was opened, still sealed: a view of `stored`, which is all of it. Null when it has none. */
+export function sealedBody(key: SealingKey, object: string, stored: Buffer): Sealed | null {
   const frame = stored.subarray(0, FRAME_BYTES);
   const [headBytes, bodyBytes] = [frame.readUInt32BE(40), frame.readUInt32BE(44)];
   const from = FRAME_BYTES + headBytes;
   if (stored.length !== from + bodyBytes) throw refusedObject('DAMAGED', object, stored.length < from + bodyBytes ? 'truncated' : 'length');
-  if (bodyBytes === 0) return Buffer.alloc(0);
-  const body = unseal(key, frame, BODY, stored.subarray(from));
+  if (bodyBytes === 0) return null;
+  return { key: keyOf(key, frame), nonce: nonceOf(BODY), associated: frame.subarray(0, SALT_AT), sealed: stored.subarray(from) };
+}
+
+/** Opens the same. Empty when it has none. */
+export function openBody(key: SealingKey, object: string, stored: Buffer): Buffer {
+  const closed = sealedBody(key, object, stored);
+  if (closed === null) return Buffer.alloc(0);
+  const body = openSealed(closed);
   if (body === null) throw refusedObject('DAMAGED', object, 'sealed');
   return body;
 }

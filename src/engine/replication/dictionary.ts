@@ -70,13 +70,16 @@ export const isComplete = (dictionary: Dictionary, inquiry: Inquiry): boolean =>
 export interface Proof {
   readonly lost: readonly Reference[];
   readonly pages: readonly number[];
+  /** Something that was lost when it was looked for has come meanwhile, for another subtree: another proof will find it. */
+  readonly overtaken?: boolean;
 }
 
 /** Takes note of what a proof found, and closes the subtree if that was nothing. */
 export function takeProof(dictionary: Dictionary, inquiry: Inquiry, proof: Proof): void {
   for (const page of proof.pages) dictionary.pages.delete(page);
   for (const reference of proof.lost) want(dictionary, reference, false);
-  dictionary.closed = proof.pages.length === 0 && dictionary.waiting.size === 0 && lackingPages(dictionary, inquiry).length === 0;
+  const isWhole = proof.pages.length === 0 && proof.overtaken !== true;
+  dictionary.closed = isWhole && dictionary.waiting.size === 0 && lackingPages(dictionary, inquiry).length === 0;
 }
 
 /** The list of a round: names not asked for yet, or, when the round is repeated, those that it listed and that have not come. */

@@ -41,8 +41,10 @@ export interface SenderSubtree {
   readonly ahead: Map<Name, number>;
   /** Names that were asked for and not answered yet, in the order of the lists. */
   readonly push: Map<Name, Asked>;
-  /** The newest inquiry; null: none is open. */
-  inquiry: { readonly underWay: boolean } | null;
+  /** Names that were asked for here, too, while another subtree's push of them was under way: one push fills every placeholder. */
+  readonly awaits: Set<Name>;
+  /** The newest inquiry; null: none is open. `kept`: what was heard to be kept meanwhile, so that its list may be older than that. */
+  inquiry: { readonly underWay: boolean; readonly kept: Set<Name> } | null;
   round: number;
   /** What the last round with nothing under way listed, and those that went ahead since. */
   readonly listed: Set<string>;
@@ -89,6 +91,7 @@ const newSubtree = (pages: readonly number[], round: number): SenderSubtree => (
   give: new Map(),
   ahead: new Map(),
   push: new Map(),
+  awaits: new Set(),
   inquiry: null,
   round,
   listed: new Set(),
@@ -124,6 +127,8 @@ export const cloneSender = (sender: Sender): Sender => ({
         give: new Map(own.give),
         ahead: new Map(own.ahead),
         push: new Map(own.push),
+        awaits: new Set(own.awaits),
+        inquiry: own.inquiry && { ...own.inquiry, kept: new Set(own.inquiry.kept) },
         listed: new Set(own.listed),
       },
     ]),
@@ -188,9 +193,21 @@ const inquiryOf = (epoch: number, subtree: number, own: SenderSubtree, underWay:
 
 /** When nothing is due in a subtree that is not closed, it inquires. */
 function inquireIfIdle(own: SenderSubtree): void {
-  if (own.closed || own.inquiry !== null || own.give.size + own.ahead.size + own.push.size > 0) return;
+  if (own.closed || own.inquiry !== null || own.give.size + own.ahead.size + own.push.size + own.awaits.size > 0) return;
+  inquire(own, false);
+}
+
+function inquire(own: SenderSubtree, underWay: boolean): void {
   own.round++;
-  own.inquiry = { underWay: false };
+  own.inquiry = { underWay, kept: new Set() };
+}
+
+/** A push of these has come to an end, whichever: whoever has waited for it asks. */
+function awaitNoMore(sender: Sender, names: Iterable<Name>): void {
+  for (const own of sender.subtrees.values()) {
+    for (const name of names) own.awaits.delete(name);
+    if (sender.epoch !== 0) inquireIfIdle(own);
+  }
 }
 
 // -- the driver's events --------------------------------------------------------------------------------------------
@@ -208,10 +225,11 @@ export function unreadable(sender: Sender, names: readonly Name[]): void {
   const gone = new Set<Name>();
   for (const own of sender.subtrees.values()) {
     for (const name of names) {
-      if (own.ahead.delete(name)) inquireIfIdle(own);
+      own.ahead.delete(name);
       if (own.push.has(name)) gone.add(name);
     }
   }
+  awaitNoMore(sender, names);
   if (gone.size > 0 && sender.end === null) sender.giving ??= { kind: 'failed', code: 'NAME_GONE', names: [...gone] };
 }
 
@@ -264,6 +282,8 @@ function hearReceipt(sender: Sender, answer: Extract<Answer, { readonly kind: 'N
   for (const [subtree, own] of sender.subtrees) {
     if (answer.kind === 'KEPT') {
       own.ahead.delete(answer.name);
+      own.awaits.delete(answer.name);
+      own.inquiry?.kept.add(answer.name);
       if ((own.push.get(answer.name)?.turn ?? Infinity) <= answer.turn) own.push.delete(answer.name);
     } else if (answer.subtree === subtree && (own.give.get(answer.page) ?? Infinity) <= answer.turn) own.give.delete(answer.page);
     if (sender.epoch !== 0) inquireIfIdle(own);
@@ -273,26 +293,37 @@ function hearReceipt(sender: Sender, answer: Extract<Answer, { readonly kind: 'N
 function hearMissing(sender: Sender, answer: Missing): void {
   const own = sender.subtrees.get(answer.subtree);
   if (own === undefined || own.inquiry === null || own.closed || answer.round !== own.round) return;
-  const { underWay } = own.inquiry;
+  const { underWay, kept } = own.inquiry;
   own.inquiry = null;
   sender.turn++;
-  if (answer.outstanding === 0) return closeSubtree(own);
-  noteProgress(sender, own, answer, underWay);
-  for (const page of answer.pages) {
+  if (answer.outstanding === 0) return closeSubtree(sender, own);
+  const { pages, outstanding } = answer;
+  const [names, awaited] = [[] as Reference[], [] as Name[]];
+  for (const reference of answer.names) {
+    if (isBroughtBy(sender, own, reference.name)) awaited.push(reference.name);
+    else if (!kept.has(reference.name)) names.push(reference);
+  }
+  noteProgress(sender, own, { pages, names }, underWay);
+  for (const page of pages) {
     own.pages.add(page);
     own.give.set(page, sender.turn);
   }
-  for (const { at, name } of answer.names) own.push.set(name, { at, turn: sender.turn });
+  for (const { at, name } of names) own.push.set(name, { at, turn: sender.turn });
+  for (const name of awaited) own.awaits.add(name);
   // The list was capped: what follows is asked for while this is on its way.
-  if (answer.names.length > 0 && answer.outstanding > own.push.size + own.give.size) {
-    own.round++;
-    own.inquiry = { underWay: true };
-  }
+  if (answer.names.length > 0 && outstanding > own.push.size + own.give.size + own.awaits.size) inquire(own, true);
   inquireIfIdle(own);
 }
 
+/** Whether another subtree's push of it is under way. */
+function isBroughtBy(sender: Sender, own: SenderSubtree, name: Name): boolean {
+  for (const other of sender.subtrees.values())
+    if (other !== own && !other.closed && (other.push.has(name) || other.ahead.has(name))) return true;
+  return false;
+}
+
 /** A round with nothing under way that lists all again that was listed before has brought nothing. */
-function noteProgress(sender: Sender, own: SenderSubtree, { pages, names }: Missing, underWay: boolean): void {
+function noteProgress(sender: Sender, own: SenderSubtree, { pages, names }: Pick<Missing, 'pages' | 'names'>, underWay: boolean): void {
   const items = [...pages.map((page) => `page ${page}`), ...names.map(({ name }) => name)];
   if (!underWay) {
     const now = new Set(items);
@@ -306,10 +337,12 @@ function noteProgress(sender: Sender, own: SenderSubtree, { pages, names }: Miss
 
 const nameOf = ({ name }: Reference): Name => name;
 
-function closeSubtree(own: SenderSubtree): void {
+function closeSubtree(sender: Sender, own: SenderSubtree): void {
   own.closed = true;
   own.stalled = 0;
   own.listed.clear();
+  // What it has still to say is not said any more.
+  awaitNoMore(sender, [...own.push.keys(), ...own.ahead.keys()]);
 }
 
 function reopenSubtree(sender: Sender, subtree: number): void {

@@ -71,16 +71,19 @@ export function parseToken(text: string): TokenParts {
   return parts;
 }
 
+/** What is known of a token, whatever it allows. */
+export type KnownToken = Pick<TokenRecord, 'id' | 'digest' | 'untilMs' | 'certificate'>;
+
 /**
- * Who speaks, or null. `header`: of `Authorization`, if there is one; `certificate`: SHA-256 of a client certificate that was verified,
- * hex, or null.
+ * The record of the token that somebody speaks with, or null. `header`: of `Authorization`, if there is one; `certificate`: SHA-256 of a client
+ * certificate that was verified, hex, or null.
  */
-export function authorise(
-  records: ReadonlyMap<string, TokenRecord>,
+export function tokenOf<R extends KnownToken>(
+  records: ReadonlyMap<string, R>,
   header: string | undefined,
   certificate: string | null,
   nowMs: number,
-): Peer | null {
+): R | null {
   const parts = partsOf(HEADER_PATTERN.exec(header ?? '')?.[1] ?? '');
   const { id, secret } = parts ?? NOBODY;
   const record = records.get(id);
@@ -91,7 +94,18 @@ export function authorise(
   if (!isHis || record === undefined) return null;
   if (record.untilMs !== null && nowMs >= record.untilMs) return null;
   if (record.certificate !== null && record.certificate !== certificate) return null;
-  return peerOf(record);
+  return record;
+}
+
+/** Who speaks, or null; as `tokenOf`. */
+export function authorise(
+  records: ReadonlyMap<string, TokenRecord>,
+  header: string | undefined,
+  certificate: string | null,
+  nowMs: number,
+): Peer | null {
+  const record = tokenOf(records, header, certificate, nowMs);
+  return record === null ? null : peerOf(record);
 }
 
 const peerOf = ({ id, store, repository, prefix, rights, quotaBytes, retentionFloorMs, proof }: TokenRecord): Peer => ({

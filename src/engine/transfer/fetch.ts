@@ -43,6 +43,8 @@ export interface FetchDeps {
   readonly batches: Batches;
   readonly progress: OnProgress;
   readonly use: UseRange;
+  /** Whether a value is still wanted when its range's turn has come; a range of which none is is left out. */
+  readonly isWanted?: (value: LocatedValue) => boolean;
   /** Resolves when the next range may be read. */
   readonly proceed?: (signal: AbortSignal) => Promise<void>;
   /** Throws to end the fetch. */
@@ -60,6 +62,7 @@ export async function fetchValues(deps: FetchDeps, values: readonly FetchValue[]
     lost = [];
     for (const read of planReads(located, deps.extentBytes)) {
       await deps.proceed?.(batches.signal);
+      if (deps.isWanted !== undefined && !read.values.some(deps.isWanted)) continue;
       await batches.run(async (slot) => {
         lost.push(...(await fetchRange(deps, read, slot)));
       });

@@ -21,16 +21,16 @@ export async function byFingerprint(values: AsyncIterable<PlacedValue>): Promise
 export async function placeRange(
   threads: Threads,
   { slot, start, key, values }: FetchedRange,
-  target: { readonly fd: number; readonly sizeBytes: number; readonly extentBytes: number },
+  target: { readonly fd: number; readonly sizeBytes: number; readonly extentBytes: number; readonly partBytes?: number },
   extentsOf: (value: LocatedValue) => readonly number[] = ({ extents }) => extents,
 ): Promise<OpenResult> {
-  const { fd, sizeBytes, extentBytes } = target;
+  const { fd, sizeBytes, extentBytes, partBytes = extentBytes } = target;
   const blobs = values.flatMap((value, place) => {
     const targets = extentsOf(value).map((extent) => extent * extentBytes);
     const { offset, length } = value.location;
     return targets.length === 0 ? [] : [{ place, offset, length, targets }];
   });
-  const result = await threads.run('open', { slot, start, key, blobs, target: { fd, sizeBytes } });
+  const result = await threads.run('open', { slot, start, key, blobs, target: { fd, sizeBytes, partBytes } });
   // Failures are of the task's blobs; to its caller they are of the range's values.
   return { ...result, failures: result.failures.map((failure) => ({ ...failure, blob: blobs[failure.blob]?.place ?? failure.blob })) };
 }

@@ -9,7 +9,7 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { HoldfastError } from '../../domain/errors.ts';
-import { MIB } from '../../domain/limits.ts';
+import { EXTENT_BYTES_MAX, MIB } from '../../domain/limits.ts';
 import { blockDeviceBytes } from '../../ground/libc/block-device.ts';
 import { dataRanges, punchHole } from '../../ground/libc/libc.ts';
 import { saysFull } from '../../ground/stores/file-errors.ts';
@@ -23,6 +23,8 @@ export interface RestoreTarget extends AsyncDisposable {
   readonly sizeBytes: number;
   /** Nothing but zeros before the restore. */
   readonly fresh: boolean;
+  /** The longest write. */
+  readonly partBytes: number;
   /** Makes a range zeros: a hole where the file system can, written zeros elsewhere. */
   clear(offset: number, length: number): Promise<void>;
   /** Resolves when what was written survives power loss. */
@@ -32,6 +34,8 @@ export interface RestoreTarget extends AsyncDisposable {
 export interface RestoreTargetOptions {
   readonly sizeBytes: number;
   readonly existing: ExistingTarget;
+  /** Extents are written in parts of this length; without it whole. */
+  readonly partBytes?: number;
 }
 
 const errno = (error: unknown): string => (error instanceof Error && 'code' in error ? String(error.code) : '');
@@ -119,6 +123,7 @@ export async function openRestoreTarget(path: string, options: RestoreTargetOpti
       fd: own.fd,
       sizeBytes: options.sizeBytes,
       fresh,
+      partBytes: options.partBytes ?? EXTENT_BYTES_MAX,
       clear: async (offset, length) => {
         if (punchHole(own.fd, offset, length)) return;
         await writeZeros(own, offset, length).catch((cause: unknown) => {

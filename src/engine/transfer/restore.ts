@@ -35,6 +35,8 @@ export interface SubtreeRestore {
   readonly subtree: number;
   readonly write: 'all' | 'differences';
   readonly threads: Threads;
+  /** Extents that somebody else writes afterwards: what it names when their turn has come is neither fetched nor written. */
+  readonly leaveOut?: (extent: number) => boolean;
   readonly progress?: OnProgress;
   readonly signal?: AbortSignal;
 }
@@ -54,7 +56,7 @@ const wantedOf = (values: readonly FetchValue[]): Map<number, Buffer> =>
   new Map(values.flatMap(({ fingerprint, extents }) => extents.map((extent) => [extent, fingerprint] as const)));
 
 export async function restoreSubtree(restore: SubtreeRestore): Promise<RestoreResult> {
-  const { target, threads, extentBytes, progress = () => undefined } = restore;
+  const { target, threads, extentBytes, leaveOut = () => false, progress = () => undefined } = restore;
   const slots = fetchSlots(threads.count);
   using reservation = await threads.buffers.reserve(slots * SLOT_BYTES, restore.signal);
   const batches = new Batches(reservation, slots, restore.signal);
@@ -67,8 +69,10 @@ export async function restoreSubtree(restore: SubtreeRestore): Promise<RestoreRe
     const wanted = wantedOf(all);
     const { kept, clearedBytes } = await prepareTarget(deps, wanted, restore.write);
     toWriteBytes = (wanted.size - kept.size) * extentBytes;
+    const stillWanted = ({ extents }: FetchValue): readonly number[] => extents.filter((extent) => !leaveOut(extent));
+    const isWanted = (value: FetchValue): boolean => stillWanted(value).length > 0;
     const use: UseRange = async (range) => {
-      const result = await placeRange(threads, range, { fd: target.fd, sizeBytes: target.sizeBytes, extentBytes });
+      const result = await placeRange(threads, range, { ...target, extentBytes }, stillWanted);
       count.writtenBytes += result.writtenBytes;
       early.wrote(result.writtenBytes);
       progress({ kind: 'written', bytes: result.writtenBytes });
@@ -85,7 +89,7 @@ export async function restoreSubtree(restore: SubtreeRestore): Promise<RestoreRe
     const onLost = ({ error }: { readonly error: HoldfastError }): void => {
       throw error;
     };
-    await fetchValues({ reader: restore.reader, extentBytes, batches, progress: counting, use, onLost }, values);
+    await fetchValues({ reader: restore.reader, extentBytes, batches, progress: counting, use, isWanted, onLost }, values);
     await early.ended();
     batches.signal.throwIfAborted();
     return { extents: wanted.size, extentsKept: kept.size, clearedBytes, ...count };

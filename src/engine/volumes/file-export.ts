@@ -34,7 +34,7 @@ export async function openFileExport(path: string, options: FileExportOptions): 
       flush: () => file.sync(),
       trim: (offset, length, fua) =>
         then(
-          inSteps(offset, length, (at, n) => file.trim(at, n)),
+          inSteps(offset, length, (at, n) => void file.trim(at, n)),
           fua,
         ),
       zero: (offset, length, { fua, mayPunch, fast }) =>

@@ -5,6 +5,7 @@
  *     <home>/hooks/<volume>/thaw       lets it go on
  *     <home>/hooks/<volume>/snapshot   makes a copy of the volume as it is now (LVM, ZFS, an array) and prints its path
  *     <home>/hooks/<volume>/release    removes that copy
+ *     <home>/hooks/<journal>/check     says whether recovered disks are good: by itself, with their files as arguments
  *
  * Arguments are the volume, the snapshot's id and the volume's path. They lie on the host and not in the catalog: whoever may write the catalog must not thereby run programs on every host.
  * Thaw is run by a watchdog that was started before the freeze, when it is told to, when its time is over, or when we die:
@@ -56,6 +57,14 @@ export async function findSnapshotHooks(folder: string, volume: string): Promise
       await runHook(volume, release, [volume, snapshot, source], SNAPSHOT_WITHIN_MS);
     },
   };
+}
+
+/** What checks the disks of a group; null: there is no such program. */
+export async function findCheck(folder: string, journal: string): Promise<string | null> {
+  const file = path.join(folder, journal, 'check');
+  if (!(await isThere(file))) return null;
+  await checkProgram(journal, file);
+  return file;
 }
 
 /** One without the other, or that others could change, is refused. */

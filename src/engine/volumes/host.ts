@@ -5,6 +5,8 @@ import { DiskFolder } from './disks/disk-record.ts';
 
 export interface Host {
   readonly name: string;
+  /** Of its installation. */
+  readonly folder: string;
   readonly disks: Disks;
   readonly hooksFolder: string;
   nowMs(): number;
@@ -16,6 +18,7 @@ export const hooksFolderOf = (folder: string): string => path.join(folder, 'hook
 
 export const openHost = (name: string, folder: string): Host => ({
   name,
+  folder,
   disks: connectDisks(diskFolderOf(folder)),
   hooksFolder: hooksFolderOf(folder),
   nowMs: () => Date.now(),

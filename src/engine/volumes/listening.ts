@@ -1,13 +1,12 @@
 /** Where a server of ours listens over TCP: as people write it, and only as open as its credentials allow. */
 import { HoldfastError, messageOf } from '../../domain/errors.ts';
+import { isLoopback } from '../../ground/http/loopback.ts';
 import { readCertificates, type Certificates } from './nbd/certificates.ts';
 
 export interface TcpAddress {
   readonly host: string;
   readonly port: number;
 }
-
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/;
 
 /** `HOST:PORT`; a host that holds colons in brackets. `field`: the option or variable that it came from. */
 export function parseListen(text: string, field: string): TcpAddress {
@@ -19,7 +18,7 @@ export function parseListen(text: string, field: string): TcpAddress {
 
 /** Whoever can reach the address could write to the disks: only those of this host may without a certificate. */
 export function checkExposure({ host }: TcpAddress, certificates: Certificates | null, field: string): void {
-  if (LOOPBACK.test(host) || certificates !== null) return;
+  if (isLoopback(host) || certificates !== null) return;
   throw new HoldfastError('ARGUMENT_INVALID', `${host} can be reached by others, who would need no credentials`, {
     field,
     expected: 'a loopback address, or certificates for TLS',

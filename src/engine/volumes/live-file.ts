@@ -2,7 +2,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { CopiesFile } from './copies.ts';
-import { openBulk, type Bulk } from './hydration/bulk.ts';
+import type { Bulk } from './hydration/bulk.ts';
 import type { OpenedOrigin } from './hydration/origin.ts';
 import type { StatePlace } from './hydration/state-file.ts';
 import { statePlace } from './hydration/state-place.ts';
@@ -67,6 +67,6 @@ export function fileGround({ name, path: file, sizeBytes, stateFolder }: VolumeP
     },
     viewFiles: async ({ path: at }) => (at === null ? null : { volume: file, identity: await identityOf(file), copies: at }),
     hydrationState: statePlace(stateOf('hydration')),
-    openBulk: (origin) => openBulk(origin, file),
+    openBulk: (origin) => origin.openBulk(file),
   };
 }

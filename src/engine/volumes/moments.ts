@@ -157,10 +157,12 @@ export interface MomentPair {
 class Moment {
   readonly freezes: Promise<readonly Freeze[]>;
   readonly #pairs: readonly MomentPair[];
+  readonly #onMoment: () => void;
   readonly #views: FrozenView[] = [];
 
-  constructor(pairs: readonly MomentPair[]) {
+  constructor(pairs: readonly MomentPair[], onMoment: () => void) {
     this.#pairs = pairs;
+    this.#onMoment = onMoment;
     for (const { moments, snapshot } of pairs) moments.enter(snapshot, this);
     this.freezes = this.#begin().catch(async (error: unknown) => {
       for (const place of pairs.keys()) await this.#closeAt(place);
@@ -195,6 +197,7 @@ class Moment {
   async #begin(): Promise<readonly Freeze[]> {
     for (const { moments, snapshot } of this.#pairs) this.#views.push(await moments.prepare(snapshot));
     // One turn: whatever is written after it, to any of the volumes, is preserved first and noted as changed since.
+    this.#onMoment();
     const durable = this.#pairs.map(({ moments, snapshot }, place) => moments.begin(snapshot, this.#viewAt(place)));
     for (const outcome of await Promise.allSettled(durable)) if (outcome.status === 'rejected') throw outcome.reason;
     return this.#pairs.map(({ moments, snapshot }, place) => moments.asFreeze(snapshot, this.#viewAt(place), () => this.#closeAt(place)));
@@ -214,8 +217,8 @@ class Moment {
   }
 }
 
-/** Freezes all, or none; for exactly the pairs of a moment that stands, its views once more. */
-export async function freezeMoment(pairs: readonly MomentPair[]): Promise<readonly Freeze[]> {
+/** Freezes all, or none; for exactly the pairs of a moment that stands, its views once more. `onMoment` is called in the turn of a new one. */
+export async function freezeMoment(pairs: readonly MomentPair[], onMoment: () => void = () => undefined): Promise<readonly Freeze[]> {
   const known = pairs.map(({ moments, snapshot }) => moments.momentOf(snapshot));
   const [first] = known;
   if (first?.isOf(pairs) === true && first.stands()) return Promise.all(pairs.map((pair) => first.freezeOf(pair)));
@@ -226,7 +229,7 @@ export async function freezeMoment(pairs: readonly MomentPair[]): Promise<readon
     });
   // Those that have fallen make room, in this turn, so that who asks at the same time asks for the new ones.
   const closing = pairs.map(async ({ moments, snapshot }, i) => known[i]?.close(moments, snapshot));
-  const { freezes } = new Moment(pairs);
+  const { freezes } = new Moment(pairs, onMoment);
   await Promise.all(closing);
   return freezes;
 }

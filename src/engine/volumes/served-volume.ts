@@ -6,6 +6,7 @@
  * view is crash-consistent: it holds every write that was acknowledged before it, and none that was begun after.
  */
 import type { OnProgress } from '../transfer/progress.ts';
+import type { Change, ChangePort } from './change-port.ts';
 import { NO_COURTESY, type Courtesy } from './courtesy.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { BLOCK_SIZES } from './file-export.ts';
@@ -72,6 +73,7 @@ export class ServedVolume implements AsyncDisposable {
   readonly #moments: Moments;
   readonly #stopping = new AbortController();
   #hydrating: Promise<void> | null = null;
+  #port: ChangePort | null = null;
   #stopped = false;
 
   private constructor(options: ServedVolumeOptions, parts: Parts) {
@@ -94,7 +96,7 @@ export class ServedVolume implements AsyncDisposable {
     const raw = opening.use(await ground.openVolume());
     const plan = await planHydration({
       ...{ volume: tracked, identity: await ground.identity(), file: raw, place: ground.hydrationState },
-      snapshot: origin?.snapshot ?? null,
+      origin: origin?.name ?? null,
     });
     if (plan.kind === 'go on') opening.use(plan.state);
     if (plan.kind === 'begin') await ground.removeTracking();
@@ -109,6 +111,10 @@ export class ServedVolume implements AsyncDisposable {
 
   get name(): string {
     return this.#options.name;
+  }
+
+  get sizeBytes(): number {
+    return this.#options.sizeBytes;
   }
 
   /** The volume itself, and the views of it that are open. */
@@ -139,9 +145,50 @@ export class ServedVolume implements AsyncDisposable {
     return freezeOne({ moments: this.#moments, snapshot });
   }
 
-  /** Several volumes at one moment: all, or none. For exactly the pairs of a moment that stands, its views once more. */
-  static freezeTogether(pairs: readonly FreezePair[]): Promise<readonly Freeze[]> {
-    return freezeMoment(pairs.map(({ volume, snapshot }) => ({ moments: volume.#moments, snapshot })));
+  /**
+   * Several volumes at one moment: all, or none. For exactly the pairs of a moment that stands, its views once more. `onMoment` is called in the
+   * turn of a new one.
+   */
+  static freezeTogether(pairs: readonly FreezePair[], onMoment?: () => void): Promise<readonly Freeze[]> {
+    return freezeMoment(
+      pairs.map(({ volume, snapshot }) => ({ moments: volume.#moments, snapshot })),
+      onMoment,
+    );
+  }
+
+  /** Who is told of every change from this turn on; null: nobody. */
+  tell(port: ChangePort | null): void {
+    this.#port = port;
+  }
+
+  /** Makes a change that is told to nobody: one that the port itself has. It is tracked like any other, and answered when it is made. */
+  async redo(change: Change): Promise<void> {
+    const { file } = this.#parts;
+    const { offset, length } = change;
+    if (change.kind === 'write') await this.#track(offset, length, () => file.write(change.parts, offset));
+    else await inSteps(offset, length, (at, n) => this.#track(at, n, () => file.zero(at, n, true)));
+  }
+
+  /** Makes durable what was written so far. */
+  sync(): Promise<void> {
+    return this.#parts.file.sync();
+  }
+
+  /** Fills `into` with what the volume holds in this turn. Waits for the disk with the whole thread. */
+  readNow(into: Buffer, offset: number): void {
+    this.#checkServed();
+    this.#parts.file.readNow(into, offset);
+  }
+
+  /** Whether all of a range is known to read as zeros. */
+  readsZero(offset: number, length: number): boolean {
+    this.#checkServed();
+    return this.#parts.file.readsZero(offset, length);
+  }
+
+  /** What its file looks like now: it is another one when somebody has written to it since. */
+  stamp(): Promise<string> {
+    return this.#parts.file.stamp();
   }
 
   /**
@@ -183,8 +230,10 @@ export class ServedVolume implements AsyncDisposable {
 
   #backend(): Backend {
     const { file, hydration } = this.#parts;
-    const then = (change: void | Promise<void>, fua: boolean): void | Promise<void> =>
-      fua ? Promise.resolve(change).then(() => file.sync()) : change;
+    const flush = (): Promise<void> => this.#port?.flush() ?? file.sync();
+    const then = (change: void | Promise<void>, fua: boolean): void | Promise<void> => (fua ? Promise.resolve(change).then(flush) : change);
+    const zeros = (offset: number, length: number, make: () => boolean): void | Promise<void> =>
+      this.#change({ kind: 'zero', offset, length }, make);
     return {
       readNow: (into, offset) => {
         this.#checkServed();
@@ -198,28 +247,33 @@ export class ServedVolume implements AsyncDisposable {
         this.#checkServed();
         return file.readsZero(offset, length);
       },
-      flush: () => file.sync(),
+      flush,
       cache: (offset, length) => hydration?.file.cache(offset, length),
       close: () => undefined,
       write: (parts, offset, fua) => {
         const length = parts.reduce((sum, part) => sum + part.length, 0);
-        return then(
-          this.#change(offset, length, () => file.write(parts, offset)),
-          fua,
-        );
+        const change = this.#change({ kind: 'write', offset, length, parts }, () => {
+          file.write(parts, offset);
+          return true;
+        });
+        return then(change, fua);
       },
       trim: (offset, length, fua) =>
         then(
-          inSteps(offset, length, (at, n) => this.#change(at, n, () => file.trim(at, n))),
+          inSteps(offset, length, (at, n) => zeros(at, n, () => file.trim(at, n))),
           fua,
         ),
-      zero: (offset, length, { fua, mayPunch, fast }) =>
-        then(
-          inSteps(offset, length, (at, n) =>
-            this.#change(at, n, () => (fast ? file.zeroFast(at, n, mayPunch) : file.zero(at, n, mayPunch))),
-          ),
+      zero: (offset, length, { fua, mayPunch, fast }) => {
+        const make = (at: number, n: number): boolean => {
+          if (fast) file.zeroFast(at, n, mayPunch);
+          else file.zero(at, n, mayPunch);
+          return true;
+        };
+        return then(
+          inSteps(offset, length, (at, n) => zeros(at, n, () => make(at, n))),
           fua,
-        ),
+        );
+      },
     };
   }
 
@@ -228,18 +282,24 @@ export class ServedVolume implements AsyncDisposable {
     if (this.#stopped) throw new NbdError(ERRNO.ESHUTDOWN, NO_MORE);
   }
 
-  #change(offset: number, length: number, make: () => void): void | Promise<void> {
+  #change(change: Change, make: () => boolean): void | Promise<void> {
+    return this.#track(change.offset, change.length, () => (this.#port === null ? void make() : this.#port.make(change, make)), true);
+  }
+
+  /** Makes a change in a turn in which nothing is in its way. */
+  #track(offset: number, length: number, make: () => void | Promise<void>, told = false): void | Promise<void> {
     if (length === 0) return;
-    this.#checkServed();
-    const wait = this.#mayChange(offset, length);
+    const wait = this.#wayTo(offset, length, told);
     if (wait === null) return make();
     return (async () => {
-      for (let again: Promise<void> | null = wait; again !== null; again = this.#mayChange(offset, length)) {
-        await again;
-        this.#checkServed();
-      }
-      make();
+      for (let again: Promise<void> | null = wait; again !== null; again = this.#wayTo(offset, length, told)) await again;
+      return make();
     })();
+  }
+
+  #wayTo(offset: number, length: number, told: boolean): Promise<void> | null {
+    this.#checkServed();
+    return (told ? this.#port?.mayChange() : null) ?? this.#mayChange(offset, length);
   }
 
   /** Null: nothing is in the way of a write to this range, in this turn. */

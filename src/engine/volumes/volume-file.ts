@@ -11,6 +11,7 @@ import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { cachedReads, type CachedRead } from '../../ground/libc/cached-read.ts';
 import { dataRanges, punchHole } from '../../ground/libc/libc.ts';
+import { leftOf } from '../../ground/threads/target-writes.ts';
 import { NbdError, type StatusRun } from './nbd/export.ts';
 import { ERRNO, STATE } from './nbd/protocol.ts';
 
@@ -97,9 +98,9 @@ export class VolumeFile implements AsyncDisposable {
     if (!punchHole(this.#file.fd, offset, length)) throw new NbdError(ERRNO.ENOTSUP, 'no hole can be made here');
   }
 
-  /** Where no hole can be made, nothing is done. */
-  trim(offset: number, length: number): void {
-    punchHole(this.#file.fd, offset, length);
+  /** Where no hole can be made, nothing is done, and it answers false. */
+  trim(offset: number, length: number): boolean {
+    return punchHole(this.#file.fd, offset, length);
   }
 
   sync(): Promise<void> {
@@ -150,14 +151,4 @@ export function inSteps(
       await setImmediate();
     }
   })();
-}
-
-/** What is left of buffers after the first n bytes of them. */
-function leftOf(parts: readonly Buffer[], n: number): readonly Buffer[] {
-  let skip = n;
-  return parts.flatMap((part) => {
-    const skipped = Math.min(skip, part.length);
-    skip -= skipped;
-    return skipped === part.length ? [] : [part.subarray(skipped)];
-  });
 }

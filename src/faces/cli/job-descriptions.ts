@@ -2,16 +2,21 @@
 import type {
   ArchiveTableInput,
   AttachInput,
+  BackfillInput,
   CaptureGroupInput,
   CaptureInput,
   CollectInput,
   CopyInput,
   DeleteInput,
   DetachInput,
+  FailbackInput,
+  FailoverInput,
   HydrateInput,
+  ProtectDomainInput,
   ReplicateInput,
   RestoreInput,
   RestoreTableInput,
+  TestFailoverInput,
   VerifyInput,
 } from '../../domain/job-inputs.ts';
 import type { JobInputs, JobKind } from '../../domain/jobs.ts';
@@ -43,6 +48,11 @@ const SUMMARIES: { readonly [Kind in JobKind]: (input: JobInputs[Kind]) => strin
   replicateSnapshot: ({ volume, receiver, snapshot }: ReplicateInput) => `Replicate ${volume} ${snapshot ?? '(newest)'} to ${receiver}`,
   archiveTable: ({ table }: ArchiveTableInput) => `Archive the table ${table}`,
   restoreTable: ({ table, at, output }: RestoreTableInput) => `Restore ${table} ${momentOf(at)} to ${outputName(output)}`,
+  failover: ({ journal, host, planned }: FailoverInput) => `Fail ${journal} over to ${host}${planned === true ? ', as planned' : ''}`,
+  failback: ({ journal, host }: FailbackInput) => `Fail ${journal} back to ${host}`,
+  backfillRegion: ({ journal, region }: BackfillInput) => `Fill ${region} with what it lacks of ${journal}`,
+  protectDomain: ({ journal }: ProtectDomainInput) => `Look after ${journal}`,
+  testFailover: ({ journal, host }: TestFailoverInput) => `Test a failover of ${journal}${host === undefined ? '' : ` on ${host}`}`,
   captureGroup: ({ volumes }: CaptureGroupInput) => `Capture ${volumes.join(', ')} at one moment`,
 };
 
@@ -66,6 +76,8 @@ export function describeInput<Kind extends JobKind>(kind: Kind, input: JobInputs
 }
 
 interface Named {
+  readonly journal?: string;
+  readonly region?: string;
   readonly table?: string;
   readonly volume?: string;
   readonly volumes?: readonly string[];
@@ -81,6 +93,9 @@ export function searchValues<Kind extends JobKind>(
   _kind: Kind,
   input: JobInputs[Kind],
 ): { readonly volume: string | null; readonly store: string | null } {
-  const { table, volume, volumes, disk, store, stores, to, receiver }: Named = input;
-  return { volume: volume ?? volumes?.join(',') ?? disk ?? table ?? null, store: receiver ?? store ?? (stores ?? to)?.join(',') ?? null };
+  const { journal, region, table, volume, volumes, disk, store, stores, to, receiver }: Named = input;
+  return {
+    volume: volume ?? volumes?.join(',') ?? disk ?? table ?? journal ?? null,
+    store: receiver ?? region ?? store ?? (stores ?? to)?.join(',') ?? null,
+  };
 }

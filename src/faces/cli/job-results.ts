@@ -6,24 +6,30 @@ import { ERROR_KINDS } from '../../domain/errors.ts';
 import type {
   ArchiveTableResult,
   AttachResult,
+  BackfillResult,
   CaptureGroupResult,
   CaptureResult,
   CollectResult,
   CopyResult,
   DeleteResult,
   DetachResult,
+  FailbackResult,
+  FailoverResult,
   HydrateResult,
   JobKind,
   JobResults,
+  ProtectDomainResult,
   ReplicateResult,
   RestoreResult,
   RestoreTableResult,
+  StepsMs,
   StoreOutcome,
+  TestFailoverResult,
   VerifyResult,
 } from '../../domain/jobs.ts';
 import { formatMicros } from '../../domain/micros.ts';
 import type { ReplicationFigures } from '../../domain/replication.ts';
-import { counted, formatBytes } from './quantities.ts';
+import { counted, formatBytes, formatDuration } from './quantities.ts';
 
 export interface ReadableResult {
   readonly lines: readonly string[];
@@ -121,10 +127,65 @@ const READERS: { readonly [Kind in JobKind]: (result: JobResults[Kind]) => Reada
   }),
   restoreTable: (result: RestoreTableResult) => ({ lines: restoredTable(result), exitCode: 0 }),
   archiveTable: ({ table }: ArchiveTableResult) => ({ lines: [`${table} is archived no more: it is not in the catalog`], exitCode: 0 }),
+  failover: (result: FailoverResult) => ({ lines: failedOver(result), exitCode: 0 }),
+  failback: (result: FailbackResult) => ({ lines: failedBack(result), exitCode: 0 }),
+  backfillRegion: ({ journal, region, held, batches, bytes, basesCopied, atRiskBytes }: BackfillResult) => ({
+    lines: [
+      `${region} holds ${counted(held.length, 'more epoch')} of ${journal}: ${counted(batches, 'batch')} (${formatBytes(bytes)}) and ${counted(basesCopied, 'base')} copied`,
+      `  ${atRiskBytes === 0 ? 'nothing is held once' : `${formatBytes(atRiskBytes)} are held once`}`,
+    ],
+    exitCode: 0,
+  }),
+  protectDomain: ({ journal }: ProtectDomainResult) => ({
+    lines: [`${journal} is looked after no more: it is not in the catalog`],
+    exitCode: 0,
+  }),
+  testFailover: (result: TestFailoverResult) => ({ lines: tested(result), exitCode: result.passed ? 0 : ERROR_KINDS.DAMAGED.exitCode }),
   captureGroup: ({ captures }: CaptureGroupResult) => {
     const readable = captures.map((one) => readResult('captureSnapshot', one));
     return { lines: readable.flatMap(({ lines }) => lines), exitCode: Math.max(0, ...readable.map(({ exitCode }) => exitCode)) };
   },
+};
+
+const stepsLine = (steps: StepsMs): string =>
+  Object.entries(steps)
+    .map(([name, ms]) => `${name} ${formatDuration(ms)}`)
+    .join(', ');
+
+const failedOver = (result: FailoverResult): readonly string[] => {
+  const { journal, from, to, planned, point, end, labelUs, lostMsMax, closedEpoch, epoch, baseBytes, replayBytes, uris, stepsMs } = result;
+  const loss = planned ? 'nothing is lost' : `what was written later, up to the fencing ${formatDuration(lostMsMax)} after it, is lost`;
+  return [
+    `the disks of ${journal} are served by ${to}, and no more by ${from}: as of point ${point}${labelUs === 0 ? '' : `, by ${formatMicros(labelUs)}`}; ${loss}`,
+    ...(point === end
+      ? []
+      : [`  order was lost between ${point} and ${end}, where the journal ended: what was written there is in no region`]),
+    `  epoch ${closedEpoch} ended at ${end}, ${epoch} goes on; ${formatBytes(baseBytes)} of a base and ${formatBytes(replayBytes)} of the journal written`,
+    `  ${stepsLine(stepsMs)}`,
+    ...uris.map((uri) => `  ${uri}`),
+  ];
+};
+
+const failedBack = (result: FailbackResult): readonly string[] => {
+  const { journal, from, to, end, full, rounds, fetchedBytes, lastBytes, uris, stepsMs } = result;
+  return [
+    `the disks of ${journal} are served by ${to} again, and no more by ${from}: as of point ${end}; nothing is lost`,
+    full === null
+      ? `  only what differed was fetched: ${formatBytes(fetchedBytes)} in ${counted(rounds, 'round')}, and the last ${formatBytes(lastBytes)} of it while nobody served`
+      : `  all of it was fetched, for ${full}: ${formatBytes(fetchedBytes)} in ${counted(rounds, 'round')}`,
+    `  ${stepsLine(stepsMs)}`,
+    ...uris.map((uri) => `  ${uri}`),
+  ];
+};
+
+const tested = (result: TestFailoverResult): readonly string[] => {
+  const { journal, host, point, labelUs, rpoMsMax, rtoMs, passed, checks, baseBytes, replayBytes } = result;
+  return [
+    `${journal} on ${host}: point ${point}, by ${formatMicros(labelUs)}, ${passed ? 'is good' : 'is NOT good'}`,
+    `  at most ${formatDuration(rpoMsMax)} old, recovered in ${formatDuration(rtoMs)}: ${formatBytes(baseBytes)} of a base and ${formatBytes(replayBytes)} of the journal`,
+    ...checks.map(({ by, said, passed: good }) => `  ${by}: ${good ? 'good' : 'NOT good'}; ${said.replaceAll(/\s+/g, ' ')}`),
+    '  nothing of it is left',
+  ];
 };
 
 const restoredTable = (result: RestoreTableResult): readonly string[] => {

@@ -26,7 +26,7 @@ export function formatDuration(ms: number): string {
 }
 
 /** 1 -> "1 store", 2 -> "2 stores". */
-export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;
+export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : /(ch|s|x)$/.test(noun) ? 'es' : 's'}`;
 
 /** UTC, to the second: "2026-03-01 12:00:00Z". */
 export const formatTime = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19).replace('T', ' ')}Z`;

@@ -47,12 +47,17 @@ export function startCounting(client: NbdClient, places: readonly number[]): { r
   };
 }
 
+/** A disk, or an image of one: fills `into` from `offset`. */
+export interface Readable {
+  read(into: Buffer, offset: number): Promise<unknown>;
+}
+
 /** The last write that a disk holds, when every place of it agrees: PROOF_FAILED otherwise. */
-export async function lastWriteIn(client: NbdClient, places: readonly number[]): Promise<number> {
+export async function lastWriteIn(disk: Readable, places: readonly number[]): Promise<number> {
   const blocks: Buffer[] = [];
   for (const place of places) {
     const block = Buffer.alloc(BLOCK_BYTES);
-    await client.read(block, place);
+    await disk.read(block, place);
     blocks.push(block);
   }
   const last = Math.max(...blocks.map((block) => block.readUInt32BE()));

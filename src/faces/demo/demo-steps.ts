@@ -5,6 +5,7 @@ import { STORES } from './demo-folder.ts';
 import type { Step } from './step.ts';
 import { reclaim, remove } from './steps/delete.ts';
 import { interrupt } from './steps/interrupt.ts';
+import { journal } from './steps/journal.ts';
 import { image, provision, stores, untouched } from './steps/prepare.ts';
 import { change, protect } from './steps/protect.ts';
 import { replicate } from './steps/replicate.ts';
@@ -22,6 +23,7 @@ export const demoSteps = ({ volume }: Pick<DemoOptions, 'volume'>): readonly Ste
   remove,
   reclaim,
   serve,
+  journal,
   replicate,
   undo,
   interrupt,

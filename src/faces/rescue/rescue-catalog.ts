@@ -1,10 +1,12 @@
 /**
  * The catalog as a store mirrors it, and how an installation is built anew from it: stores, volumes, tables, receivers, what is replicated to them,
- * tokens of its own receiver, where events go and what those of others start are entered in a home that does not know them, references and all. What the home knows already stays as it is.
+ * tokens of its own receiver, where events go, what those of others start, protected disks with the names of their points, and streams are entered in a home that does not know them, references and all. What the home knows already stays as it is.
  */
 import { HoldfastError } from '../../domain/errors.ts';
 import type { Catalog, CatalogEntry, CatalogState } from '../../engine/catalog/catalog.ts';
 import { policyKey } from '../../engine/catalog/replication-policies.ts';
+import { journalKey, journalOfKey } from '../../engine/catalog/journals.ts';
+import { lostRegionsOf } from '../../engine/catalog/lost-regions.ts';
 import { readMirror, type MirroredCatalog } from '../../engine/catalog/mirror.ts';
 import type { RescueStore } from './rescue-store.ts';
 
@@ -22,6 +24,7 @@ export async function newestMirror({ repositories, url }: RescueStore): Promise<
 /** What the home lacks of a mirror, in an order in which each finds what it names. */
 export function planRebuild(state: CatalogState, mirror: MirroredCatalog): readonly CatalogEntry[] {
   const { stores, volumes, receivers = [], policies = [], tokens = [], tables = [], events = null, triggers = [] } = mirror;
+  const { protections = [], points = [], streams = [], lostRegions = [], journals = [] } = mirror;
   const entries: CatalogEntry[] = [
     ...stores.map((store) => ({ kind: 'STORE_ADD' as const, store })),
     ...volumes.map((volume) => ({ kind: 'VOLUME_ADD' as const, volume })),
@@ -31,6 +34,11 @@ export function planRebuild(state: CatalogState, mirror: MirroredCatalog): reado
     ...tables.map((table) => ({ kind: 'TABLE_ADD' as const, table })),
     ...(events === null ? [] : [{ kind: 'EVENTS_SET' as const, events }]),
     ...triggers.map((trigger) => ({ kind: 'TRIGGER_ADD' as const, trigger })),
+    ...protections.map((protection) => ({ kind: 'PROTECTION_SET' as const, protection })),
+    ...streams.map((stream) => ({ kind: 'STREAM_SET' as const, stream })),
+    ...points.map((point) => ({ kind: 'POINT_NAMED' as const, ...point })),
+    ...lostRegions.map((lost) => ({ kind: 'REGION_LOST' as const, ...lost })),
+    ...journals.map(([key, id]) => ({ kind: 'JOURNAL_SEEN' as const, ...journalOfKey(key), id })),
   ];
   return entries.filter((entry) => isMissing(state, entry));
 }
@@ -53,6 +61,16 @@ function isMissing(state: CatalogState, entry: CatalogEntry): boolean {
       return state.events === null;
     case 'TRIGGER_ADD':
       return !state.triggers.has(entry.trigger.name);
+    case 'PROTECTION_SET':
+      return !state.protections.has(entry.protection.journal);
+    case 'STREAM_SET':
+      return !state.streams.has(entry.stream.journal);
+    case 'POINT_NAMED':
+      return state.points.get(entry.journal)?.has(entry.name) !== true;
+    case 'REGION_LOST':
+      return !lostRegionsOf(state, entry.journal).has(entry.region);
+    case 'JOURNAL_SEEN':
+      return !state.journals.has(journalKey(entry));
     default:
       return false;
   }

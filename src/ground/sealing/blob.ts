@@ -8,23 +8,19 @@
  * The repository's id, the fingerprint and the codec are associated data: a blob opens only as the value that it was
  * sealed as, in the repository that it was sealed for. Synchronous on purpose: this runs on worker threads.
  *
- * The work is done by the OpenSSL and zstd that Node links, called directly where that is possible (libc/linked.ts) and
- * through node:crypto and node:zlib elsewhere; the format does not know. Callers that run over many values pass `room`,
- * a buffer that results are written into and that is theirs to use again; without it results are fresh buffers.
+ * The work is done in closing.ts and opening.ts. Callers that run over many values pass `room`, a buffer that results are written into
+ * and that is theirs to use again; without it results are fresh buffers.
  */
-import { createCipheriv, createDecipheriv } from 'node:crypto';
-import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { zstdDecompressSync } from 'node:zlib';
 import { HoldfastError } from '../../domain/errors.ts';
 import { EXTENT_BYTES_MAX, KIB } from '../../domain/limits.ts';
-import { linked } from '../libc/linked.ts';
+import { packInto, sealAt } from './closing.ts';
+import { openSealed, TAG_BYTES, unpackInto } from './opening.ts';
 
-export const BLOB_OVERHEAD = 1 + 16;
-const TAG = 16;
+export const BLOB_OVERHEAD = 1 + TAG_BYTES;
 const RAW = 0;
 const ZSTD = 1;
 const NODE = 0x10;
-/** zstd must save at least 5 % or the bytes stay raw. */
-const RAW_SHARE = 0.95;
 /** The most that a value has, and what zstd may add to bytes that it cannot compress (1/256 and a little). */
 export const BODY_BYTES_MAX = EXTENT_BYTES_MAX + 64 * KIB;
 
@@ -44,26 +40,11 @@ export interface EncodedBody {
 }
 
 const levelOf = (codec: Codec): number => Number(codec.slice('zstd-'.length));
-const compressBound = (length: number): number => length + (length >> 8) + KIB;
-
-function compress(plain: Uint8Array, level: number, room?: Uint8Array): Uint8Array | null {
-  const { zstd } = linked();
-  if (zstd === null) {
-    const params = { [constants.ZSTD_c_compressionLevel]: level };
-    return zstdCompressSync(plain, { params, chunkSize: compressBound(plain.length) });
-  }
-  const into = room ?? Buffer.allocUnsafe(compressBound(plain.length));
-  const length = zstd.compress(plain, into, level);
-  return length === null ? null : into.subarray(0, length);
-}
-
 /** Compresses a value once; the result can be sealed for any number of destinations of that codec. */
 export function encodeBody(plain: Uint8Array, kind: BlobKind, codec: Codec, room?: Uint8Array): EncodedBody {
   const bit = kind === 'node' ? NODE : 0;
-  const packed = codec === 'raw' ? null : compress(plain, levelOf(codec), room);
-  return packed !== null && packed.length < plain.length * RAW_SHARE
-    ? { codec: bit | ZSTD, bytes: packed }
-    : { codec: bit | RAW, bytes: plain };
+  const packed = codec === 'raw' ? null : packInto(plain, levelOf(codec), room);
+  return packed === null ? { codec: bit | RAW, bytes: plain } : { codec: bit | ZSTD, bytes: packed };
 }
 
 /** Whether a body that is stored one way can be kept as it is for a destination of this codec. */
@@ -83,14 +64,7 @@ export function sealBlob(pack: Uint8Array, offset: number, packKey: PackKey, fin
   const nonce = nonceAt(offset);
   const data = associated(packKey.repositoryId, fingerprint, body.codec);
   pack[offset] = body.codec;
-  const { aead } = linked();
-  if (aead !== null) aead.seal(packKey.key, nonce, data, body.bytes, pack, offset + 1);
-  else {
-    const cipher = createCipheriv('aes-256-gcm', packKey.key, nonce).setAAD(data);
-    pack.set(cipher.update(body.bytes), offset + 1);
-    cipher.final();
-    pack.set(cipher.getAuthTag(), offset + 1 + body.bytes.length);
-  }
+  sealAt({ key: packKey.key, nonce, associated: data, plain: body.bytes }, pack, offset + 1);
   return body.bytes.length + BLOB_OVERHEAD;
 }
 
@@ -106,30 +80,13 @@ export interface UnsealedBlob extends EncodedBody {
 const damaged = (fingerprint: Uint8Array, offset: number, cause?: unknown): HoldfastError =>
   new HoldfastError('DAMAGED', 'a stored value does not open', { fingerprint: Buffer.from(fingerprint).toString('hex'), offset }, cause);
 
-function decrypt(packKey: PackKey, nonce: Uint8Array, data: Uint8Array, sealed: Uint8Array, room?: Uint8Array): Uint8Array | null {
-  const { aead } = linked();
-  const length = sealed.length - TAG;
-  if (aead !== null) {
-    const into = room ?? Buffer.allocUnsafe(length);
-    return aead.open(packKey.key, nonce, data, sealed, into) ? into.subarray(0, length) : null;
-  }
-  const decipher = createDecipheriv('aes-256-gcm', packKey.key, nonce).setAAD(data);
-  decipher.setAuthTag(sealed.subarray(length));
-  const body = decipher.update(sealed.subarray(0, length));
-  try {
-    decipher.final();
-  } catch {
-    // The one thing that final can find: the tag does not fit.
-    return null;
-  }
-  return body;
-}
-
 /** Opens the blob stored as `stored` at `offset` of its pack as far as its body. DAMAGED when a bit is not what was written. */
 export function unsealBlob(stored: Uint8Array, offset: number, packKey: PackKey, fingerprint: Uint8Array, room?: Uint8Array): UnsealedBlob {
   const codec = stored[0] ?? 0xff;
   if (stored.length < BLOB_OVERHEAD || stored.length > BODY_BYTES_MAX) throw damaged(fingerprint, offset);
-  const bytes = decrypt(packKey, nonceAt(offset), associated(packKey.repositoryId, fingerprint, codec), stored.subarray(1), room);
+  const { key, repositoryId } = packKey;
+  const sealed = { key, nonce: nonceAt(offset), associated: associated(repositoryId, fingerprint, codec), sealed: stored.subarray(1) };
+  const bytes = openSealed(sealed, room);
   if (bytes === null) throw damaged(fingerprint, offset);
   return { kind: codec & NODE ? 'node' : 'extent', codec, bytes };
 }
@@ -141,11 +98,10 @@ export function decodeBody(body: EncodedBody, fingerprint: Uint8Array, offset: n
   if ((body.codec & ~(0x0f | NODE)) !== 0) throw new HoldfastError('UPGRADE_REQUIRED', `unknown codec ${body.codec} of a blob`, { offset });
   if (method === RAW) return Buffer.from(body.bytes.buffer, body.bytes.byteOffset, body.bytes.length);
   if (method !== ZSTD) throw new HoldfastError('UPGRADE_REQUIRED', `unknown codec ${method} of a blob`, { offset });
-  const { zstd } = linked();
-  if (zstd !== null && room !== undefined) {
-    const length = zstd.decompress(body.bytes, room);
-    if (length === null) throw damaged(fingerprint, offset);
-    return Buffer.from(room.buffer, room.byteOffset, length);
+  if (room !== undefined) {
+    const plain = unpackInto(body.bytes, room);
+    if (plain === null) throw damaged(fingerprint, offset);
+    return plain;
   }
   try {
     return zstdDecompressSync(body.bytes, { maxOutputLength: BODY_BYTES_MAX, chunkSize: 288 * KIB });

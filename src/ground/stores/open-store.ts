@@ -8,15 +8,19 @@
  * environment that is passed in, when the store is opened.
  */
 import { HoldfastError } from '../../domain/errors.ts';
+import { resolvePassphrase } from '../sealing/passphrase.ts';
 import { createFileStore } from './file-store.ts';
 import { withLimits, type LimitOptions } from './limited.ts';
 import { createStoreMeter, type StoreMetrics, type StoreTotals } from './measured.ts';
 import type { ObjectStore } from './object-store.ts';
+import { readReplicaCertificates } from './replica-certificates.ts';
+import { createReplicaStore } from './replica-store.ts';
 import { withRetry, type RetryOptions } from './retrying.ts';
 import type { S3Credentials } from './s3-client.ts';
 import { judgeLifecycle, type LifecycleFinding } from './s3-lifecycle.ts';
 import { createS3Store } from './s3-store.ts';
-import { parseStoreAddress, REGION_DEFAULT } from './store-address.ts';
+import { parseStoreAddress, REGION_DEFAULT, type ReplicaAddress } from './store-address.ts';
+import { within } from './within.ts';
 
 /** Names of environment variables, never what is in them. */
 export interface CredentialReference {
@@ -87,6 +91,7 @@ async function openBare(url: string, options: OpenStoreOptions, socketsMax: numb
       [Symbol.asyncDispose]: () => Promise.resolve(),
     };
   }
+  if (address.kind === 'replica') return await openReplica(url, address, options, socketsMax);
   const endpoint = address.endpoint ?? options.endpoint;
   const credentials = options.credentials && readCredentials(options.credentials, options.environment ?? process.env);
   const store = await createS3Store({
@@ -106,6 +111,24 @@ async function openBare(url: string, options: OpenStoreOptions, socketsMax: numb
       const rules = await store.lifecycleRules();
       return rules === 'denied' ? rules : judgeLifecycle(rules, store.keyPrefix);
     },
+    [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
+  };
+}
+
+/** The lifecycle of what lies behind it was judged when the replica was given its store; it deletes nothing by itself. */
+async function openReplica(
+  address: string,
+  place: ReplicaAddress,
+  { environment }: OpenStoreOptions,
+  socketsMax: number,
+): Promise<BareStore> {
+  const { url, prefix, token: reference, certificates } = place;
+  const token = reference === null ? null : await resolvePassphrase(reference, environment ?? process.env);
+  const tls = certificates === null ? null : await readReplicaCertificates(certificates);
+  const store = createReplicaStore({ address, url: new URL(url), token, tls, socketsMax });
+  return {
+    store: prefix === '' ? store : within(store, `${prefix}/`),
+    lifecycle: () => Promise.resolve({ refused: [], warnings: [] }),
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   };
 }

@@ -6,3 +6,11 @@
 export function freeBuffer(buffer: Uint8Array): void {
   if (buffer.buffer instanceof ArrayBuffer && buffer.byteLength === buffer.buffer.byteLength) buffer.buffer.transfer(0);
 }
+
+/** The bytes in a buffer of their own, which may be moved: these, or a copy where they are a part of another buffer. */
+export function inOwnBuffer(bytes: Buffer): Buffer<ArrayBuffer> {
+  if (bytes.buffer instanceof ArrayBuffer && bytes.byteLength === bytes.buffer.byteLength) return Buffer.from(bytes.buffer);
+  const own = Buffer.from(new ArrayBuffer(bytes.length));
+  own.set(bytes);
+  return own;
+}

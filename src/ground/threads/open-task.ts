@@ -5,11 +5,10 @@
  * A target that cannot be written ends the task.
  */
 import { blake3 } from '@napi-rs/blake-hash';
-import { writeSync } from 'node:fs';
 import { HoldfastError } from '../../domain/errors.ts';
 import { BODY_BYTES_MAX, decodeBody, unsealBlob, type UnsealedBlob } from '../sealing/blob.ts';
-import { saysFull } from '../stores/file-errors.ts';
-import { slotFingerprint, type OpenResult, type OpenTask, type StoredBlob } from './tasks.ts';
+import { writeFully } from './target-writes.ts';
+import { slotFingerprint, type OpenResult, type OpenTarget, type OpenTask, type StoredBlob } from './tasks.ts';
 
 type Failure = OpenResult['failures'][number];
 
@@ -69,20 +68,8 @@ function opened<T>(
   }
 }
 
-function writeFully(fd: number, bytes: Uint8Array, offset: number): void {
-  for (let put = 0; put < bytes.length;) {
-    try {
-      put += writeSync(fd, bytes, put, bytes.length - put, offset + put);
-    } catch (cause) {
-      throw new HoldfastError(
-        saysFull(cause) ? 'TARGET_FULL' : 'TARGET_UNWRITABLE',
-        `the target cannot be written at ${offset}: ${String(cause)}`,
-        {
-          offset,
-        },
-      );
-    }
-  }
+function writeInParts({ fd, partBytes }: OpenTarget, bytes: Uint8Array, offset: number): void {
+  for (let at = 0; at < bytes.length; at += partBytes) writeFully(fd, [bytes.subarray(at, at + partBytes)], offset + at);
 }
 
 export function openTask(task: OpenTask): OpenResult {
@@ -101,7 +88,7 @@ export function openTask(task: OpenTask): OpenResult {
     if (task.target === null) return;
     for (const offset of blob.targets) {
       const part = plain.subarray(0, Math.max(0, Math.min(plain.length, task.target.sizeBytes - offset)));
-      writeFully(task.target.fd, part, offset);
+      writeInParts(task.target, part, offset);
       writtenBytes += part.length;
     }
   });

@@ -11,6 +11,7 @@
 import { BATCH_BYTES, EXTENT_BYTES_MAX, EXTENT_BYTES_MIN, KIB } from '../../domain/limits.ts';
 import type { ErrorCode, ErrorDetails } from '../../domain/errors.ts';
 import type { Codec, PackKey } from '../sealing/blob.ts';
+import type { Sealed } from '../sealing/opening.ts';
 
 /** Stored bytes of the largest blob go beyond its plain bytes by a few: room for them, a page each. */
 export const SLOT_FINGERPRINTS = Math.max(BATCH_BYTES, EXTENT_BYTES_MAX) + 8 * KIB;
@@ -79,6 +80,13 @@ export interface StoredBlob {
   readonly targets: readonly number[];
 }
 
+export interface OpenTarget {
+  readonly fd: number;
+  readonly sizeBytes: number;
+  /** The longest write. */
+  readonly partBytes: number;
+}
+
 /** Opens blobs, checks each against its fingerprint, and writes what they hold to a descriptor. */
 export interface OpenTask {
   readonly slot: SharedArrayBuffer;
@@ -86,7 +94,7 @@ export interface OpenTask {
   readonly start: number;
   readonly key: PackKey;
   readonly blobs: readonly StoredBlob[];
-  readonly target: { readonly fd: number; readonly sizeBytes: number } | null;
+  readonly target: OpenTarget | null;
 }
 
 export interface OpenResult {
@@ -142,6 +150,35 @@ export interface TakeResult extends SealResult {
   readonly refused: readonly number[];
 }
 
+/** Pieces of one body, ascending by target and offset; none overlaps another. */
+export interface ScatterPieces {
+  readonly count: number;
+  /** By its number among the task's descriptors. */
+  readonly targets: Uint16Array;
+  readonly offsets: Float64Array;
+  readonly lengths: Uint32Array;
+  /** Where in the plain bytes each begins. */
+  readonly places: Uint32Array;
+}
+
+/** Opens a sealed body and writes pieces of it. */
+export interface ScatterTask {
+  /** `sealed` is the thread's from now on: its buffer is moved there, opened in place, and freed. */
+  readonly body: Sealed & { readonly sealed: Uint8Array<ArrayBuffer> };
+  /** Whether its plain bytes are a zstd frame. */
+  readonly isPacked: boolean;
+  /** What it comes to, and its BLAKE3. */
+  readonly plainBytes: number;
+  readonly digest: Uint8Array;
+  readonly pieces: ScatterPieces;
+  readonly fds: readonly number[];
+}
+
+export type ScatterResult =
+  | { readonly kind: 'written'; readonly bytes: number }
+  /** It does not open, or is not what its digest says; nothing of it was written. */
+  | { readonly kind: 'refused'; readonly why: 'sealed' | 'form' };
+
 export interface Tasks {
   hash(task: HashTask): HashResult;
   seal(task: SealTask): SealResult;
@@ -149,6 +186,7 @@ export interface Tasks {
   reseal(task: ResealTask): ResealResult;
   take(task: TakeTask): TakeResult;
   unseal(task: UnsealTask): UnsealResult;
+  scatter(task: ScatterTask): ScatterResult;
 }
 
 export type TaskName = keyof Tasks;

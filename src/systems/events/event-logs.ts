@@ -1,18 +1,22 @@
 /**
- * The logs of an installation, each as a source of events: the catalog's, and those of the repositories and table archives that the catalog
- * has seen. Read record by record, in windows; nothing is ever written to them here.
+ * The logs of an installation, each as a source of events: the catalog's, and those of the repositories, table archives and journals that the
+ * catalog has seen. Read record by record, in windows; nothing is ever written to them here.
  */
 import { isHoldfastError, HoldfastError } from '../../domain/errors.ts';
 import type { Lineage, RepositoryName, SnapshotId, StoreName } from '../../domain/ids.ts';
 import { SYNC_WINDOW } from '../../domain/limits.ts';
 import { findStore, openCatalogLog, type CatalogEntry, type CatalogState } from '../../engine/catalog/catalog.ts';
 import { repositoryPrefix, type Home } from '../../engine/catalog/home.ts';
+import { journalOfKey } from '../../engine/catalog/journals.ts';
 import { mapCatalog } from '../../engine/events/catalog-events.ts';
 import type { CloudEvent } from '../../engine/events/cloud-event.ts';
 import type { EventMapper } from '../../engine/events/event-kinds.ts';
 import type { LogPosition } from '../../engine/events/position.ts';
+import { mapJournal } from '../../engine/events/journal-events.ts';
 import { mapRepository } from '../../engine/events/repository-events.ts';
 import { mapTable } from '../../engine/events/table-events.ts';
+import { JOURNAL_ENTRY_KINDS, journalEntrySchema, type JournalEntry } from '../../engine/journal/entries.ts';
+import { journalPrefix } from '../../engine/journal/object-names.ts';
 import { createLog, type LogPort, type StoredRecord } from '../../engine/log/log.ts';
 import { checkpoints, readCheckpointLedger } from '../../engine/repository/checkpoint.ts';
 import type { Entry } from '../../engine/repository/entries.ts';
@@ -43,7 +47,7 @@ export interface EventReader {
 export interface EventLog {
   /** As its store's header has it. */
   readonly id: string;
-  /** As people see it: `catalog`, `<store>/<repository>`, `<store>/tables/<table>`. */
+  /** As people see it: `catalog`, `<store>/<repository>`, `<store>/tables/<table>`, `<store>/journals/<journal>`. */
   readonly name: string;
   /** Opened behind a position. LOG_DIVERGED when the log is not the one that it was taken of. */
   openAt(position: LogPosition): Promise<EventReader>;
@@ -72,7 +76,11 @@ export function listEventLogs(home: Home, state: CatalogState): readonly EventLo
     const [store = '', table = ''] = split(key);
     return eventLog(id, `${store}/tables/${table}`, () => openTable(home, store as StoreName, table, id));
   });
-  return [catalog, ...repositories, ...tables];
+  const journals = [...state.journals].map(([key, id]) => {
+    const { store, journal } = journalOfKey(key);
+    return eventLog(id, `${store}/journals/${journal}`, () => openJournal(home, store, journal, id));
+  });
+  return [catalog, ...repositories, ...tables, ...journals];
 }
 
 const split = (key: string): readonly string[] => [key.slice(0, key.indexOf('/')), key.slice(key.indexOf('/') + 1)];
@@ -196,4 +204,13 @@ async function openTable(home: Home, storeName: StoreName, table: string, id: st
     ...{ store, sealing: key, nameOf: logName, entrySchema: tableEntrySchema, kinds: TABLE_ENTRY_KINDS, random },
   });
   return { store, log, mapperAt: () => Promise.resolve(mapTable({ logId: id, store: storeName, table })) };
+}
+
+async function openJournal(home: Home, storeName: StoreName, journal: string, id: string): Promise<OpenedLog<JournalEntry>> {
+  const { store, key } = await unlock(home, storeName, journalPrefix(journal), id);
+  const { random } = home.environment;
+  const log = createLog<JournalEntry>({
+    ...{ store, sealing: key, nameOf: logName, entrySchema: journalEntrySchema, kinds: JOURNAL_ENTRY_KINDS, random },
+  });
+  return { store, log, mapperAt: () => Promise.resolve(mapJournal({ logId: id, store: storeName, journal })) };
 }

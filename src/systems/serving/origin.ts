@@ -1,11 +1,11 @@
 /** The snapshot that a disk is restored from while it is served: pinned, and read as long as the disk lacks some of it. */
 import { HoldfastError } from '../../domain/errors.ts';
 import type { Home } from '../../engine/catalog/home.ts';
-import type { HydrationRecord } from '../../engine/volumes/disks/disk-record.ts';
+import type { SnapshotOriginRecord } from '../../engine/volumes/disks/disk-record.ts';
 import { liftPin, renewPin } from '../../engine/repository/pins.ts';
-import { createSnapshotView } from '../../engine/volumes/snapshot-view.ts';
-import type { Origin } from '../../engine/volumes/served-volume.ts';
+import { snapshotContent } from '../../engine/volumes/hydration/snapshot-origin.ts';
 import type { Threads } from '../../ground/threads/threads.ts';
+import type { PinnedOrigin } from './disk-server.ts';
 
 /** Looked at so often; renewed once a third of a pin's time has passed. */
 const RENEW_EVERY_MS = 3600 * 1000;
@@ -15,16 +15,11 @@ export interface OriginParts {
   readonly threads: Threads;
 }
 
-export interface PinnedOrigin extends Origin {
-  /** The disk needs it no more. */
-  lift(): Promise<void>;
-}
-
 /** `parts`: opened when they are first needed. */
-export function pinnedOrigin(parts: () => Promise<OriginParts>, from: HydrationRecord): PinnedOrigin {
+export function pinnedOrigin(parts: () => Promise<OriginParts>, from: SnapshotOriginRecord): PinnedOrigin {
   const { store, repository, snapshot: id, pin } = from;
   return {
-    snapshot: id,
+    name: id,
     async open() {
       const { home, threads } = await parts();
       const reader = await home.reader(store, repository);
@@ -36,8 +31,7 @@ export function pinnedOrigin(parts: () => Promise<OriginParts>, from: HydrationR
         renew().catch((error: unknown) => home.environment.alarm('a pin could not be renewed', { pin, error: String(error) }));
       }, RENEW_EVERY_MS);
       return {
-        ...{ reader, snapshot, threads, store },
-        view: createSnapshotView(reader, snapshot),
+        ...snapshotContent({ reader, snapshot, threads, store }),
         [Symbol.asyncDispose]: async () => clearInterval(renewing),
       };
     },

@@ -18,7 +18,7 @@ import { pinnedBy, pinSnapshot, unpin } from '../../engine/repository/pins.ts';
 import { findSnapshot, newestVisible } from '../../engine/repository/transfer-reader.ts';
 import { openFileSource } from '../../engine/transfer/file-source.ts';
 import type { DiskStatus } from '../../engine/volumes/disks/disk-control.ts';
-import type { DiskRecord } from '../../engine/volumes/disks/disk-record.ts';
+import { isPointOrigin, type DiskRecord } from '../../engine/volumes/disks/disk-record.ts';
 import type { Host } from '../../engine/volumes/host.ts';
 import { parseNbdUri } from '../../engine/volumes/nbd/uri.ts';
 
@@ -75,10 +75,10 @@ export async function beginHydration(home: Home, host: Host, plan: HydratePlan, 
 }
 
 async function goOnWith(host: Host, plan: HydratePlan, { name, hydration }: DiskRecord): Promise<BegunHydration> {
-  const same =
-    hydration?.volume === plan.volume && hydration.store === plan.store && (plan.snapshot ?? hydration.snapshot) === hydration.snapshot;
-  if (!same) throw new HoldfastError('DISK_EXISTS', `${plan.target} is served as ${name}`, { disk: name, path: plan.target });
-  return { ...served(host, await statusOf(host, name)), snapshot: hydration.snapshot };
+  const from = hydration === null || isPointOrigin(hydration) ? null : hydration;
+  if (from?.volume !== plan.volume || from.store !== plan.store || (plan.snapshot ?? from.snapshot) !== from.snapshot)
+    throw new HoldfastError('DISK_EXISTS', `${plan.target} is served as ${name}`, { disk: name, path: plan.target });
+  return { ...served(host, await statusOf(host, name)), snapshot: from.snapshot };
 }
 
 async function serveFrom(host: Host, plan: HydratePlan, snapshot: Snapshot, pin: string): Promise<DiskStatus> {

@@ -68,6 +68,9 @@ test('a catalog entry is keyed by the life of the volume that it was written in'
   expect(next(4, { kind: 'JOB_END', id: 'capture.db', outcome: 'done', summary: '' })).toEqual(['db@1']);
   expect(next(5, { kind: 'JOB_BEGIN', id: 'c', job: 'collectGarbage', input: { store: 's', repository: 'r' } })).toEqual(['s/r']);
   expect(next(6, { kind: 'JOB_BEGIN', id: 't', job: 'archiveTable', input: { table: 'orders' } })).toEqual(['orders']);
+  expect(next(6, { kind: 'JOB_BEGIN', id: 'f', job: 'failover', input: { journal: 'shop', host: 'two' } })).toEqual(['shop']);
+  expect(next(6, { kind: 'JOB_BEGIN', id: 'b', job: 'backfillRegion', input: { journal: 'shop', region: 's' } })).toEqual(['shop']);
+  expect(next(6, { kind: 'JOB_END', id: 'f', outcome: 'done', summary: '' })).toEqual(['shop']);
   expect(next(7, { kind: 'JOB_END', id: 'unheard', outcome: 'done', summary: '' })).toEqual(['catalog']);
 });
 

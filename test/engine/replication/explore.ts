@@ -63,13 +63,31 @@ function* exchanges(scenario: Bounded, world: World, from: number, attempt: numb
   const answered = (next: World) => deliver(scenario, next, from, message);
   const what = `sender ${from}: ${brief(message)}`;
   if (isLive(world, from, attempt)) yield { label: what, apply: (next) => hearAnswer(scenario, next, from, answered(next)) };
-  yield { label: `${what}; its answer is lost`, apply: (next) => void answered(next) };
+  yield {
+    label: `${what}; its answer is lost`,
+    apply(next) {
+      next.isCalm = false;
+      answered(next);
+    },
+  };
   if (world.late.length < scenario.late && isLive(world, from, attempt))
     yield {
       label: `${what}; its answer is late`,
-      apply: (next) => void next.late.push({ from, attempt, content: { kind: 'answer', answer: answered(next) } }),
+      apply: (next) => void next.late.push({ from, attempt, message, content: { kind: 'answer', answer: answered(next) } }),
     };
 }
+
+/** Data is what it is, whenever it is said; all else by what it says. */
+const isSame = (a: Message, b: Message): boolean =>
+  a.kind === 'DATA' && b.kind === 'DATA' ? a.name === b.name : JSON.stringify(a) === JSON.stringify(b);
+
+const disturbing = ({ label, apply }: Step): Step => ({
+  label,
+  apply(next) {
+    next.isCalm = false;
+    apply(next);
+  },
+});
 
 function* saying(scenario: Bounded, world: World, i: number): Generator<Step> {
   const sender = world.senders[i];
@@ -80,16 +98,22 @@ function* saying(scenario: Bounded, world: World, i: number): Generator<Step> {
       yield { label: `sender ${i} cannot read ${message.name}`, apply: (next) => void readFor(next, i, message) };
       continue;
     }
-    yield* exchanges(scenario, world, i, attempt, message);
+    const isAgain = world.late.some((late) => late.from === i && late.attempt === attempt && isSame(late.message, message));
+    const steps = isAgain
+      ? [...exchanges(scenario, world, i, attempt, message)].map(disturbing)
+      : exchanges(scenario, world, i, attempt, message);
+    yield* steps;
     if (world.late.length < scenario.late) {
-      const late: Late = { from: i, attempt, content: { kind: 'message', message } };
-      yield { label: `sender ${i}: ${brief(message)} is late`, apply: (next) => void next.late.push(late) };
+      const late: Late = { from: i, attempt, message, content: { kind: 'message' } };
+      const step: Step = { label: `sender ${i}: ${brief(message)} is late`, apply: (next) => void next.late.push(late) };
+      yield isAgain ? disturbing(step) : step;
     }
     if (message.kind === 'DATA' && world.faults > 0 && scenario.kinds.includes('false data'))
       yield {
         label: `sender ${i}: other bytes as ${message.name}`,
         apply(next) {
           next.faults--;
+          next.isCalm = false;
           hearAnswer(scenario, next, i, deliver(scenario, next, i, message, false));
         },
       };
@@ -97,9 +121,15 @@ function* saying(scenario: Bounded, world: World, i: number): Generator<Step> {
 }
 
 function* arriving(scenario: Bounded, world: World): Generator<Step> {
-  for (const [place, { from, attempt, content }] of world.late.entries()) {
+  for (const [place, { from, attempt, message, content }] of world.late.entries()) {
     const without = (next: World): void => void next.late.splice(place, 1);
-    yield { label: 'what is late is lost', apply: without };
+    yield {
+      label: 'what is late is lost',
+      apply(next) {
+        next.isCalm = false;
+        without(next);
+      },
+    };
     if (content.kind === 'answer') {
       yield {
         label: `sender ${from} hears a late ${JSON.stringify(content.answer)}`,
@@ -110,7 +140,7 @@ function* arriving(scenario: Bounded, world: World): Generator<Step> {
       };
       continue;
     }
-    for (const step of exchanges(scenario, { ...world, late: world.late.toSpliced(place, 1) }, from, attempt, content.message))
+    for (const step of exchanges(scenario, { ...world, late: world.late.toSpliced(place, 1) }, from, attempt, message))
       yield {
         label: `late, of attempt ${attempt}: ${step.label}`,
         apply(next) {
@@ -130,6 +160,7 @@ function* faults(scenario: Bounded, world: World): Generator<Step> {
             label: `(${kind}) ${label}`,
             apply(next) {
               next.faults--;
+              next.isCalm = false;
               apply(next);
             },
           },
@@ -195,9 +226,9 @@ function stepToEnd(scenario: Bounded, world: World): string | null {
     return `sender ${late.from} hears a late ${late.content.answer.kind}`;
   }
   if (late?.content.kind === 'message') {
-    const answer = deliver(scenario, world, late.from, late.content.message);
+    const answer = deliver(scenario, world, late.from, late.message);
     if (isLive(world, late.from, late.attempt)) hearAnswer(scenario, world, late.from, answer);
-    return `late: ${brief(late.content.message)}`;
+    return `late: ${brief(late.message)}`;
   }
   for (const [i, sender] of world.senders.entries()) {
     if (!sender || sender.end !== null) continue;

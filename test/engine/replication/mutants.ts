@@ -72,5 +72,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'receipt_of_before',
     patches: [patch('sender', '(own.push.get(answer.name)?.turn ?? Infinity) <= answer.turn', 'answer.turn >= 0')],
   },
+  { name: 'pushed_for_each', patches: [patch('sender', 'if (isBroughtBy(sender, own, reference.name))', 'if (reference.at < 0)')] },
+  { name: 'older_list_heeded', patches: [patch('sender', 'else if (!kept.has(reference.name))', 'else')] },
+  { name: 'awaited_for_ever', patches: [patch('sender', 'awaitNoMore(sender, [...own.push.keys(), ...own.ahead.keys()]);', '')] },
   { name: 'withheld_ignored', patches: [patch('sender', '  own.closed = false;\n  inquireIfIdle(own);', '')] },
 ];

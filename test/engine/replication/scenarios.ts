@@ -115,6 +115,27 @@ export const SCENARIOS: readonly Scenario[] = [
     farReaches: [reach(2, 0), reach(1, 1)],
   },
   {
+    name: "an increment; a value that two subtrees share and one that is one subtree's alone",
+    snapshots: [
+      plan(
+        subtree({ 0: [[0, 'a']] }),
+        subtree({
+          0: [
+            [0, 'b'],
+            [1, 'a'],
+          ],
+        }),
+      ),
+    ],
+    senders: [0],
+    counted: [],
+    namesMax: 1,
+    ahead: false,
+    kinds: ['receiver killed', 'sender killed', 'lost', 'false data', 'pack refused', 'gone'],
+    reaches: [reach(1, 0), reach(0, 1)],
+    farReaches: [reach(2, 0), reach(0, 2), reach(1, 1)],
+  },
+  {
     name: 'a second sender of the same snapshot',
     snapshots: [
       plan(

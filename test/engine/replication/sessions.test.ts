@@ -247,3 +247,15 @@ test('an epoch is taken by comparison', () => {
   expect(open('other', 1, 7)).toBe('claim');
   expect(judgeOpen(null, { kind: 'OPEN', owner: 'other', attempt: 1, seen: 0 })).toBe('claim');
 });
+
+test('what a proof has missed and another subtree has brought meanwhile is not asked for, and keeps its subtree open until the next proof', () => {
+  const receiver = newReceiver([0]);
+  hearOpen(receiver, { kind: 'claimed', epoch: 1 });
+  hearReferences(receiver, { kind: 'REFERENCES', epoch: 1, subtree: 0, page: 0, turn: 0 }, []);
+  const ask = (round: number) => ({ kind: 'PUSH_INQUIRY' as const, epoch: 1, subtree: 0, round, underWay: false, pages: [0] });
+  const limits = { namesMax: 10 };
+  const overtaken = hearInquiry(receiver, ask(1), { lost: [], pages: [], overtaken: true }, limits);
+  expect(overtaken).toMatchObject({ kind: 'MISSING', outstanding: 1, names: [], pages: [] });
+  expect(needsProof(receiver, ask(2))).toBe(true);
+  expect(hearInquiry(receiver, ask(2), { lost: [], pages: [] }, limits)).toMatchObject({ outstanding: 0 });
+});

@@ -40,7 +40,9 @@ export interface Late {
   readonly from: number;
   /** Of the sender: an answer to one that was killed reaches nobody. */
   readonly attempt: number;
-  readonly content: { readonly kind: 'message'; readonly message: Message } | { readonly kind: 'answer'; readonly answer: Answer };
+  /** What is said, or the answer to it, on its way. */
+  readonly content: { readonly kind: 'message' } | { readonly kind: 'answer'; readonly answer: Answer };
+  readonly message: Message;
 }
 
 export interface World {
@@ -60,6 +62,8 @@ export interface World {
   readonly gone: Set<Name>;
   late: Late[];
   faults: number;
+  /** No fault so far, and nothing lost or said again: whatever is said is heard and answered once, in whatever order. */
+  isCalm: boolean;
 }
 
 export const firstWorld = (scenario: Scenario, { faults }: Reach): World => ({
@@ -75,6 +79,7 @@ export const firstWorld = (scenario: Scenario, { faults }: Reach): World => ({
   gone: new Set(),
   late: [],
   faults,
+  isCalm: true,
 });
 
 export const cloneWorld = (world: World): World => ({
@@ -228,6 +233,7 @@ function deliverData(world: World, i: number, message: Data, isTrue: boolean): A
   if (answer.accepted !== isWaitedFor)
     throw new Violation(`${message.name} was kept though nothing waited for it, or dropped though something did`);
   if (receiver.dropped !== droppedBefore + (answer.accepted ? 0 : 1)) throw new Violation('a duplicate was not counted');
+  if (!answer.accepted && world.isCalm) throw new Violation(`${message.name} was pushed twice, and nothing had disturbed it`);
   if (!answer.accepted) return answer;
   untell(world, i, message.name);
   if (!isTrue) world.falseAccepted.add(message.name);
@@ -367,6 +373,7 @@ export function keyOf(world: World): string {
   const parts = [
     world.records,
     world.faults,
+    world.isCalm ? 1 : 0,
     world.committed.join(),
     listed(world.gone),
     listed(world.falseAccepted),
@@ -381,7 +388,7 @@ export function keyOf(world: World): string {
       parts.push('D', subtree, listed(pages), waits.sort().join(), round, closed ? 1 : 0);
     }
   }
-  const late = world.late.map(({ from, attempt, content }) => `${from} ${attempt} ${JSON.stringify(content)}`);
+  const late = world.late.map(({ from, attempt, ...what }) => `${from} ${attempt} ${JSON.stringify(what)}`);
   return `${parts.join('/')}|${late.sort().join()}`;
 }
 
@@ -389,8 +396,18 @@ function keyOfSender({ attempt, seen, epoch, turn, subtrees, giving, end }: Send
   const parts = [attempt, seen, epoch, turn, JSON.stringify(giving), JSON.stringify(end)];
   for (const own of subtrees.values()) {
     const push = [...own.push].map(([name, asked]) => `${name}${asked.turn}`).sort();
-    const flags = [own.inquiry === null ? '' : own.inquiry.underWay, own.round, own.stalled, own.closed];
-    parts.push('D', listed(own.pages), entries(own.give), entries(own.ahead), push.join(), listed(own.listed), ...flags.map(String));
+    const asks = own.inquiry === null ? '' : `${own.inquiry.underWay} ${listed(own.inquiry.kept)}`;
+    const flags = [asks, own.round, own.stalled, own.closed];
+    parts.push(
+      'D',
+      listed(own.pages),
+      entries(own.give),
+      entries(own.ahead),
+      push.join(),
+      listed(own.listed),
+      listed(own.awaits),
+      ...flags.map(String),
+    );
   }
   return parts.join('/');
 }

@@ -1,42 +1,22 @@
 /**
  * A file system on a served volume: made, mounted and filled by the kernel, frozen while it is busy, and clean in the view.
  *
- * The kernel reaches the volume as a user without an NBD driver does: nbdfuse makes the export a file, and that is mounted over a
- * loop device. A view is what a disk is after a power cut, so it is mounted once, for its journal, before `e2fsck -fn` judges it.
+ * A view is what a disk is after a power cut, so it is mounted once, for its journal, before `e2fsck -fn` judges it.
  */
-import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import { describe, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { describeWithPrograms } from '../../describe-with-programs.ts';
 import { conformanceVolume, type ConformanceVolume } from './conformance-volume.ts';
+import { describeWithMounts, expectClean, mountVolume, replayJournal, run } from './mounting.ts';
 
-const PATH = `${process.env['PATH']}:/usr/sbin:/sbin`;
-const run = (program: string, ...args: readonly string[]) => promisify(execFile)(program, args, { env: { ...process.env, PATH } });
 const MIB = 1024 * 1024;
 const SIZE = 128 * MIB;
 /** That one writer makes. */
 const FILES = 200;
-
-/** Why nothing can be mounted through FUSE and a loop device here, or null. */
-function obstacle(): string | null {
-  if (process.getuid?.() !== 0) return 'only root mounts';
-  for (const device of ['/dev/fuse', '/dev/loop-control']) if (!existsSync(device)) return `there is no ${device}`;
-  const folder = mkdtempSync(path.join(tmpdir(), 'hf-mount-'));
-  try {
-    const mounted = spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', folder], { env: { ...process.env, PATH } });
-    if (mounted.status !== 0) return `mount: ${String(mounted.stderr)}`;
-    spawnSync('umount', [folder], { env: { ...process.env, PATH } });
-    return null;
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
 
 async function copyOf(volume: ConformanceVolume, snapshot: string): Promise<string> {
   const copy = path.join(volume.folder, `${snapshot}.img`);
@@ -44,61 +24,16 @@ async function copyOf(volume: ConformanceVolume, snapshot: string): Promise<stri
   return copy;
 }
 
-/** What a mount after a power cut does: it replays the journal, and counts again what ext4 does not keep in it. */
-async function replayJournal(copy: string): Promise<void> {
-  const folder = `${copy}.mounted`;
-  mkdirSync(folder);
-  await run('mount', '-o', 'loop', copy, folder);
-  await run('umount', folder);
-}
-
-async function expectClean(copy: string): Promise<void> {
-  const { stdout } = await run('e2fsck', '-fn', copy);
-  expect(stdout).not.toMatch(/WARNING|error|fix/i);
-}
-
 const content = (name: string): Buffer =>
   Buffer.concat(Array.from({ length: 3000 }, (_, i) => createHash('sha256').update(`${name} ${i}`).digest()));
 
-async function mountVolume(volume: ConformanceVolume): Promise<{ readonly folder: string } & AsyncDisposable> {
-  const [fuse, folder] = [path.join(volume.folder, 'fuse'), path.join(volume.folder, 'mounted')];
-  mkdirSync(fuse);
-  mkdirSync(folder);
-  const disk = path.join(fuse, 'nbd');
-  const nbdfuse: ChildProcess = spawn('nbdfuse', [disk, volume.uri()], { stdio: 'ignore', env: { ...process.env, PATH } });
-  while (!existsSync(disk)) await sleep(20);
-  const unfuse = async (): Promise<void> => {
-    const ended = new Promise((resolve) => nbdfuse.once('exit', resolve));
-    await run('umount', fuse);
-    await ended;
-  };
-  try {
-    await run('mke2fs', '-q', '-F', '-t', 'ext4', disk);
-    await run('mount', '-o', 'loop', disk, folder);
-  } catch (error) {
-    await unfuse();
-    throw error;
-  }
-  return {
-    folder,
-    async [Symbol.asyncDispose]() {
-      await run('umount', folder);
-      await unfuse();
-    },
-  };
-}
-
-const why = obstacle();
-if (why !== null) process.stderr.write(`\n*** SKIPPED: tests that mount a served volume: ${why}\n\n`);
-
-const describePrograms = await describeWithPrograms('nbdfuse', 'nbdcopy', 'mke2fs', 'e2fsck', 'debugfs', 'mount', 'losetup');
-const describeMounted = why === null ? describePrograms : describe.skip;
+const describeMounted = await describeWithMounts('nbdcopy', 'e2fsck', 'debugfs');
 describeMounted('mounted', () => {
   test('files written while it is frozen: every view is a clean file system with all that was synced before it', async () => {
     await using volume = await conformanceVolume(SIZE);
     const views: { readonly snapshot: string; readonly synced: readonly string[] }[] = [];
     {
-      await using mounted = await mountVolume(volume);
+      await using mounted = await mountVolume(volume.uri(), path.join(volume.folder, 'mounted'));
       const synced: string[] = [];
       let stop = false;
       const fill = async (worker: number): Promise<void> => {

@@ -23,6 +23,14 @@ test('bash offers commands, their commands and their options', async () => {
   expect(await offered('receiver', 'token', 'add', '--qu')).toEqual(['--quota']);
   expect(await offered('replicate', 'receiver', 'add', 'offsite', '--s')).toEqual(['--seal']);
   expect(await offered('replicate', 'policy', 'set', 'db', '--after')).toEqual(['--after-capture']);
+  expect(await offered('protect', 'fail')).toEqual(['failover', 'failback']);
+  expect(await offered('protect', 'failover', 'db', '--acc')).toEqual(['--accept-tail-lost']);
+  expect(await offered('protect', 'recover', 'db', '--in')).toEqual(['--in-place']);
+  expect(await offered('protect', 'region', 'b')).toEqual(['back', 'backfill']);
+  expect(await offered('protect', 'test', 'db', '--on')).toEqual(['--on']);
+  expect(await offered('replica', 'serve', '--waiting')).toEqual(['--waiting-bytes', '--waiting-objects']);
+  expect(await offered('replica', 'token', 're')).toEqual(['remove']);
+  expect(await offered('journal', 'append', 's', '--resume')).toEqual(['--resume-at']);
   expect(await offered('restore', 'db', '/et')).toEqual(['/etc']);
 });
 

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { tmpdir } from 'node:os';
+import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { runCli } from '../../../src/faces/cli/program.ts';
@@ -41,6 +42,8 @@ async function whileExported(
   let told: (uri: string) => void = () => undefined;
   const uri = new Promise<string>((resolve) => (told = resolve));
   const code = runCli(['snapshot', 'export', snapshot, ...args, '--json'], options.variables, {
+    input: () => Readable.from([]),
+    write: () => Promise.resolve(),
     out: (text) => told((JSON.parse(text) as { readonly uri: string }).uri),
     err: (text) => void (err += text),
     bar: null,

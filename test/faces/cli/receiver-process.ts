@@ -1,9 +1,9 @@
-/** A receiver as a process of its own, over real sockets, that can be killed and started again at the same port. */
+/** A receiver, or another server of the product, as a process of its own, over real sockets, that can be killed and started again at the same port. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { workerArguments } from '../../../src/faces/cli/worker-entry.ts';
+import { workerArguments, type ProcessRole } from '../../../src/faces/cli/worker-entry.ts';
 import type { Variables } from '../../../src/ground/configuration/configuration.ts';
 
 const READY = 'the receiver is serving';
@@ -16,24 +16,29 @@ export interface ReceiverProcess {
 }
 
 /** Not waited for until it serves: it may refuse to. */
-export function spawnReceiver(variables: Variables): ReceiverProcess & { readonly ready: Promise<void> } {
-  const child = spawn(process.execPath, [...workerArguments('receiver')], { env: variables, stdio: ['ignore', 'ignore', 'pipe'] });
+export const spawnReceiver = (variables: Variables): StartedProcess => spawnServer('receiver', READY, variables);
+
+export type StartedProcess = ReceiverProcess & { readonly ready: Promise<void> };
+
+/** `readyWhen`: what it says when it serves. */
+export function spawnServer(role: ProcessRole, readyWhen: string, variables: Variables): StartedProcess {
+  const child = spawn(process.execPath, [...workerArguments(role)], { env: variables, stdio: ['ignore', 'ignore', 'pipe'] });
   const kill = (): void => void child.kill('SIGKILL');
   process.once('exit', kill);
   let log = '';
   const exit = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
   void exit.then(() => process.off('exit', kill));
   const ready = new Promise<void>((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error(`no receiver within ${READY_WITHIN_MS} ms: ${log}`)), READY_WITHIN_MS);
+    const late = setTimeout(() => reject(new Error(`no ${role} within ${READY_WITHIN_MS} ms: ${log}`)), READY_WITHIN_MS);
     child.stderr.on('data', (text: Buffer) => {
       log += text.toString();
-      if (!log.includes(READY)) return;
+      if (!log.includes(readyWhen)) return;
       clearTimeout(late);
       resolve();
     });
     void exit.then(([status]) => {
       clearTimeout(late);
-      reject(new Error(`the receiver ended with ${status}: ${log}`));
+      reject(new Error(`the ${role} ended with ${status}: ${log}`));
     });
   });
   ready.catch(() => undefined);

@@ -7,19 +7,30 @@ export interface CliRun {
   readonly code: number;
   readonly out: string;
   readonly err: string;
+  /** Of a result that is bytes. */
+  readonly bytes: Buffer;
 }
 
 export interface CliOptions {
   readonly variables: Variables;
   /** Called with what is said so far; true: as if Ctrl-C were pressed. */
   readonly interruptWhen?: (err: string) => boolean;
+  /** What is piped in. */
+  readonly input?: AsyncIterable<Uint8Array>;
 }
 
-export async function cli(args: readonly string[], { variables, interruptWhen }: CliOptions): Promise<CliRun> {
+async function* nothing(): AsyncGenerator<Uint8Array> {
+  // Ends at once.
+}
+
+export async function cli(args: readonly string[], { variables, interruptWhen, input = nothing() }: CliOptions): Promise<CliRun> {
   let out = '';
   let err = '';
+  const pieces: Uint8Array[] = [];
   const handlers = new Set<() => void>();
   const terminal: Terminal = {
+    input: () => input,
+    write: async (bytes) => void pieces.push(bytes),
     out: (text) => {
       out += text;
     },
@@ -33,7 +44,8 @@ export async function cli(args: readonly string[], { variables, interruptWhen }:
       return () => void handlers.delete(handler);
     },
   };
-  return { code: await runCli(args, variables, terminal), out, err };
+  const code = await runCli(args, variables, terminal);
+  return { code, out, err, bytes: Buffer.concat(pieces) };
 }
 
 /** The JSON document of a run that succeeded. */

@@ -53,7 +53,21 @@ describeDemo('the demo', () => {
       expect(report.ok).toBe(true);
       expect(status).toBe(0);
       expect(report.steps.map(({ name }) => name)).toEqual([
-        ...['provision', 'image', 'stores', 'protect', 'change', 'delete', 'reclaim', 'serve', 'replicate', 'undo', 'kill', 'wipe'],
+        ...[
+          'provision',
+          'image',
+          'stores',
+          'protect',
+          'change',
+          'delete',
+          'reclaim',
+          'serve',
+          'journal',
+          'replicate',
+          'undo',
+          'kill',
+          'wipe',
+        ],
         ...['rescue alpha', 'rescue beta', 'rescue gamma', 'rescue first', 'damage', 'elsewhere'],
       ]);
       const figuresOf = (name: string) => report.steps.find((step) => step.name === name)!.figures;
@@ -67,7 +81,7 @@ describeDemo('the demo', () => {
       expect(figuresOf('wipe')['workflowsAfterWipe']).toBe(0);
       expect(figuresOf('rescue beta')['e2fsckStatus']).toBe(0);
       expect(figuresOf('damage')['restoreStatus']).toBe(5);
-      expect(stdout).toMatch(/18 of 18 steps ok/);
+      expect(stdout).toMatch(/19 of 19 steps ok/);
       expect(await readdir(folder)).toEqual(['demo.json']);
     },
     RUN_MS,

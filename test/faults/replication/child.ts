@@ -61,6 +61,15 @@ export class Child<Order, Line> {
     this.#process.kill('SIGKILL');
   }
 
+  /** It stands still until it is thawed. */
+  freeze(): void {
+    this.#process.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.#process.kill('SIGCONT');
+  }
+
   /** No more orders: it ends by itself. */
   async dismiss(): Promise<string> {
     this.#process.stdin.end();

@@ -23,6 +23,8 @@ export interface Promises {
   commit(taken: Taken, root: string): Promise<void>;
   hide(snapshot: string): void;
   harm(): void;
+  /** The receiver may have proven this subtree of a snapshot before packs were harmed. */
+  closedBeforeLoss(snapshot: string, subtree: number): void;
   /** From here on everything that this snapshot has is whole again, in whatever snapshot. */
   healedBy(taken: Taken): void;
   readonly isHarmed: boolean;
@@ -34,7 +36,7 @@ export interface Promises {
   /** Of a session that nothing disturbed but a loss: it sent what was new, what was lost, and at most 5 % more. */
   demandBytes(taken: Taken): Promise<{ readonly lost: number; readonly again: number }>;
   demandFigures(taken: Taken, figures: Figures): void;
-  /** It can be read, every value of it, by one who knows nothing. */
+  /** It can be read, every value of what was not proven before a loss, by one who knows nothing. */
   demandWhole(taken: Taken): Promise<void>;
 }
 
@@ -51,6 +53,7 @@ export function createLedger(world: World, watch: WireWatch): Promises {
   /** Visible at the receiver when a session was begun first. */
   const thereAtBegin = new Map<string, readonly string[]>();
   const healed: Taken[] = [];
+  const closed = new Map<string, Set<number>>();
   let isHarmed = false;
 
   /** Names that the receiver had when the session began, and has kept since, unless they were lost. */
@@ -99,6 +102,9 @@ export function createLedger(world: World, watch: WireWatch): Promises {
     harm() {
       isHarmed = true;
     },
+    closedBeforeLoss(snapshot, subtree) {
+      closed.set(snapshot, (closed.get(snapshot) ?? new Set()).add(subtree));
+    },
     healedBy: (taken) => void healed.push(taken),
     async demandBytes(taken) {
       const pushed = watch.pushedIn(idOf(taken));
@@ -106,8 +112,7 @@ export function createLedger(world: World, watch: WireWatch): Promises {
       const lost = await world.lostNames();
       const isLost = (name: string): boolean => held.has(name) && lost.has(name);
       const [fresh, again] = [bytesOf(pushed, (name) => !held.has(name)), bytesOf(pushed, isLost)];
-      const both = bytesOf(pushed, (name) => taken.twice.has(name));
-      const extra = fresh.all + again.all - fresh.once - (both.all - both.once);
+      const extra = fresh.all + again.all - fresh.once;
       if (extra > 1.05 * again.once)
         throw new Violation(`${extra} bytes of data were sent beyond what was new, and ${again.once} were lost`);
       const leaves = Math.ceil(taken.snapshot.sizeBytes / EXTENT_BYTES / 256) + 2;
@@ -119,13 +124,10 @@ export function createLedger(world: World, watch: WireWatch): Promises {
     demandFigures(taken, { sent, uniqueBytes, dropped, saidAgain }) {
       const { names } = watch.pushedIn(idOf(taken));
       const times = [...names.values()].reduce((sum, one) => sum + one.times, 0);
-      const repeated = [...names].filter((one) => one[1].times > 1).map(([name]) => name);
-      // Two subtrees that are under way at once may both ask for a value, each before it has come for the other: the second one is
-      // dropped, or kept when a proof that had begun before asked for it.
-      const other = repeated.find((name) => !taken.twice.has(name));
-      if (other !== undefined) throw new Violation(`${other} was pushed twice for ${idOf(taken)}, and nothing had disturbed it`);
-      const told = { sent, uniqueBytes, saidAgain, areDropped: dropped <= times - names.size };
-      const is = { sent: times, uniqueBytes: times * EXTENT_BYTES, saidAgain: 0, areDropped: true };
+      const repeated = [...names].find((one) => one[1].times > 1);
+      if (repeated !== undefined) throw new Violation(`${repeated[0]} was pushed twice for ${idOf(taken)}, and nothing had disturbed it`);
+      const told = { sent, uniqueBytes, saidAgain, dropped };
+      const is = { sent: times, uniqueBytes: times * EXTENT_BYTES, saidAgain: 0, dropped: 0 };
       if (JSON.stringify(told) !== JSON.stringify(is))
         throw new Violation(`${idOf(taken)}: the counters say ${JSON.stringify(told)}, and it was ${JSON.stringify(is)}`);
     },
@@ -135,7 +137,7 @@ export function createLedger(world: World, watch: WireWatch): Promises {
       await repository.sync();
       const there = repository.ledger().snapshots.get(idOf(taken));
       if (there === undefined) throw new Violation(`${idOf(taken)} of ${volumeName(`${PREFIX}${taken.volume}`)} is not there`);
-      const damage = await damageIn(repository, there, world.threads);
+      const damage = await damageIn(repository, there, world.threads, closed.get(idOf(taken)));
       if (damage === 'no map' || damage.length > 0)
         throw new Violation(`${idOf(taken)} was committed and cannot be read: ${damage === 'no map' ? damage : `${damage.length} values`}`);
     },

@@ -4,7 +4,7 @@
  *
  * What an attempt may end with is named here. Anything else, and anything that does not end, fails the run.
  */
-import type { AnswerFrame, ProofLevel } from '../../../src/engine/replication/frames.ts';
+import type { ProofLevel } from '../../../src/engine/replication/frames.ts';
 import type { Threads } from '../../../src/ground/threads/threads.ts';
 import { diceOf, type Dice } from '../volumes/dice.ts';
 import { messageOf, Violation } from '../volumes/violation.ts';
@@ -15,8 +15,9 @@ import { createLedger, type Promises } from './promises.ts';
 import { RECEIVER_POINTS, SENDER_POINTS, type Kill } from './points.ts';
 import { CALM, startProxy, type Proxy } from './proxy.ts';
 import { createSender, startReceiver, type ReceiverProcess, type SenderProcess } from './processes.ts';
-import { writeScript, type Loss, type Script, type VolumePlan } from './script.ts';
-import { createWireWatch, type Said } from './wire-watch.ts';
+import { writeScript, type Script, type VolumePlan } from './script.ts';
+import { createStrikes, type Strikes } from './striking.ts';
+import { createWireWatch } from './wire-watch.ts';
 import { idOf, makeWorld, type Taken, type World } from './world.ts';
 
 export interface RunOptions {
@@ -76,12 +77,11 @@ export async function playRun({ seed, threads, trace, point }: RunOptions): Prom
   await using world = await makeWorld(script.volumes, threads);
   const watch = createWireWatch();
   const promises = createLedger(world, watch);
-  const strikes = new Map<Loss, number>();
-  let strike: (said: Said, answers: readonly AnswerFrame[]) => Promise<void> = () => Promise.resolve();
+  let strikes: Strikes | null = null;
   await using proxy = await startProxy({
     ...{ watch, dice: diceOf(seed, 'weather'), onViolation: fail },
     onMishap: (mishap) => void counts[mishap]++,
-    onAnswers: (said, answers) => strike(said, answers),
+    onAnswers: async (said, answers) => strikes?.answered(said, answers),
   });
   const onKilled = (where: string): void => void kills.set(where, (kills.get(where) ?? 0) + 1);
   const processes = { world, proxy, dice: diceOf(seed, 'processes'), onKilled, onViolation: fail, note };
@@ -96,7 +96,7 @@ export async function playRun({ seed, threads, trace, point }: RunOptions): Prom
     ...{ script, world, proxy, receiver, collecting, promises, counts, kills, failures, point, note },
     ...{ signal: ending.signal, isCalm: false },
   };
-  strike = (said, answers) => strikeAt(scene, strikes, said, answers);
+  strikes = createStrikes(scene);
   try {
     const violated = new Promise<never>((_, reject) => ending.signal.addEventListener('abort', () => reject(ending.signal.reason)));
     await Promise.race([playScene(scene, senders), violated]);
@@ -254,31 +254,6 @@ function senderKill({ script, kills, isCalm, point }: Scene, dice: Dice): Kill |
 function armReceiver({ script, kills, isCalm, point, receiver }: Scene, dice: Dice): void {
   const kill = killAt(RECEIVER_POINTS, point, dice);
   if (!isCalm && killsAt(kills, 'receiver') < script.receiverKillsMost) receiver.arm(dice.chance(0.8) ? kill : null);
-}
-
-/** The receiver's packs are harmed after names were answered, and before the sender hears of it. */
-async function strikeAt(scene: Scene, strikes: Map<Loss, number>, { first }: Said, answers: readonly AnswerFrame[]): Promise<void> {
-  const { script, world, promises, collecting, counts, note } = scene;
-  if (scene.isCalm) return;
-  for (const loss of script.losses) {
-    if (promises.snapshotOf('a', loss.snapshot) !== first.snapshot) continue;
-    // In the loss test while something is outstanding, so that what is lost is lost before it is proven.
-    const isAnswered = answers.some((one) => one.kind === 'MISSING' && (script.kind === 'storm' || one.outstanding > 0));
-    if (!isAnswered) continue;
-    const nth = (strikes.get(loss) ?? 0) + 1;
-    strikes.set(loss, nth);
-    if (nth !== loss.nth) continue;
-    await collecting.meanwhile(async () => {
-      const struck = promises.known(first.snapshot)?.names ?? new Set();
-      const dice = diceOf(script.seed, `loss ${script.losses.indexOf(loss)}`);
-      const packs = await world.harm(loss.damage, loss.percent, struck, dice);
-      if (packs.length === 0) return;
-      promises.harm();
-      counts.packsHarmed += packs.length;
-      const names = await world.lostNames();
-      note(`${loss.damage} of ${packs.length} packs; ${names.size} values lie in them`);
-    });
-  }
 }
 
 /** The loss test: the snapshot under way when it struck is whole, and was sent with what was new and what was lost. */

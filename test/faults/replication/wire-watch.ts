@@ -25,6 +25,8 @@ export interface Said {
   readonly rest: readonly SessionMessageFrame[];
   /** The newest epoch of the lineage that was known to have been opened when it was said. */
   readonly epochThen: number;
+  /** When it went to the receiver, in milliseconds of this process. */
+  readonly atMs: number;
 }
 
 export interface WireWatch {
@@ -71,7 +73,7 @@ export function createWireWatch(): WireWatch {
         name.times++;
         pushed.names.set(frame.name, name);
       }
-      return { first, rest, epochThen: epochs.get(first.lineage) ?? 0 };
+      return { first, rest, epochThen: epochs.get(first.lineage) ?? 0, atMs: performance.now() };
     },
     answered({ first, epochThen }, body) {
       const answers = framesIn(ANSWER_READERS, body);

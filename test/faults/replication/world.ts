@@ -38,8 +38,6 @@ export interface Taken {
   readonly volume: string;
   readonly snapshot: Snapshot;
   readonly names: ReadonlySet<string>;
-  /** Those that lie in both subtrees. */
-  readonly twice: ReadonlySet<string>;
   readonly digest: string;
 }
 
@@ -123,7 +121,7 @@ export async function makeWorld(plans: readonly VolumePlan[], threads: Threads):
       const repository = await here.repository(HERE, SOURCE);
       const snapshot = (await repository.sync()).snapshots.get(id);
       if (snapshot === undefined) throw new Error(`no snapshot ${id}`);
-      return { volume: name, snapshot, ...(await namesIn(repository, snapshot)), digest: digestOfImage(imageOf(name)) };
+      return { volume: name, snapshot, names: await namesIn(repository, snapshot), digest: digestOfImage(imageOf(name)) };
     },
     openCold: () =>
       openHomeIn(
@@ -171,17 +169,11 @@ export async function makeWorld(plans: readonly VolumePlan[], threads: Threads):
   };
 }
 
-async function namesIn(repository: Repository, snapshot: Snapshot): Promise<Pick<Taken, 'names' | 'twice'>> {
-  const [names, twice] = [new Set<string>(), new Set<string>()];
-  for (let subtree = 0; subtree < subtreeCount(snapshot.sizeBytes, snapshot.extentBytes); subtree++) {
-    const before = new Set(names);
-    for await (const { fingerprint } of valuesOf(repository, snapshot, subtree)) {
-      const name = fingerprint.toString('hex');
-      if (before.has(name)) twice.add(name);
-      names.add(name);
-    }
-  }
-  return { names, twice };
+async function namesIn(repository: Repository, snapshot: Snapshot): Promise<ReadonlySet<string>> {
+  const names = new Set<string>();
+  for (let subtree = 0; subtree < subtreeCount(snapshot.sizeBytes, snapshot.extentBytes); subtree++)
+    for await (const { fingerprint } of valuesOf(repository, snapshot, subtree)) names.add(fingerprint.toString('hex'));
+  return names;
 }
 
 const fileNameOf = (pack: Buffer): string => path.basename(packNameOf(pack));

@@ -11,7 +11,8 @@ import { ORDERS_START_US } from '../../engine/tables/orders-table.ts';
 import { describeWith, finder } from '../../faces/stack/describe-with.ts';
 import { createInstallation, type Installation } from '../../systems/installation.ts';
 import { amountOf, archiveOrders, BAD_US, ROWS } from '../../systems/tables/orders-installation.ts';
-import { FILE_POINTS, POSTGRES_POINTS, type RestorePoint } from './restore-points.ts';
+import { raiseKafka, type KafkaStage } from '../../systems/tables/kafka-stage.ts';
+import { FILE_POINTS, POSTGRES_POINTS, TOPIC_PREPARE_POINTS, TOPIC_WRITE_POINTS, type RestorePoint } from './restore-points.ts';
 
 const SCRIPT = path.join(import.meta.dirname, 'restore-process.ts');
 
@@ -28,9 +29,14 @@ interface Try {
   readonly out: string;
 }
 
-const tryOnce = (plan: RestoringPlan, owner: string, point: RestorePoint | '-', variables: object = {}): Promise<Try> =>
+interface Trying {
+  readonly variables?: object;
+  readonly prepared?: boolean;
+}
+
+const tryOnce = (plan: RestoringPlan, owner: string, point: RestorePoint | '-', { variables, prepared }: Trying = {}): Promise<Try> =>
   new Promise((resolve, reject) => {
-    const args = [SCRIPT, installation.folder, JSON.stringify(plan), owner, point];
+    const args = [SCRIPT, installation.folder, JSON.stringify(plan), owner, point, ...(prepared ? ['prepared'] : [])];
     execFile(
       process.execPath,
       args,
@@ -114,12 +120,69 @@ describePostgres('a table of PostgreSQL', () => {
         table: 'orders',
         server: { host, port, user, database, password: 'env:SECRET', tls: null },
       });
-      expect(await tryOnce(plan, 'run', point, { SECRET: password })).toEqual({ killed: true, out: '' });
+      expect(await tryOnce(plan, 'run', point, { variables: { SECRET: password } })).toEqual({ killed: true, out: '' });
       expect(await count()).toBe(point === 'after the commit' ? String(ROWS) : null);
-      expect(JSON.parse((await tryOnce(plan, 'run', '-', { SECRET: password })).out)).toMatchObject({ rows: ROWS });
+      expect(JSON.parse((await tryOnce(plan, 'run', '-', { variables: { SECRET: password } })).out)).toMatchObject({ rows: ROWS });
       const { rows } = await client.query<{ id: string; amount: string; note: string }>('SELECT id, amount, note FROM orders ORDER BY id');
       expect(rows).toEqual(Array.from({ length: ROWS }, (_, id) => ({ id: String(id), amount: amountOf(id), note: `n ${id}` })));
       await client.query('DROP TABLE orders');
+    },
+    60_000,
+  );
+});
+
+interface TopicRow {
+  readonly id: number;
+  readonly note: string;
+}
+
+const describeKafka = await describeWith('kafka');
+describeKafka('a topic', () => {
+  let kafka: KafkaStage;
+  beforeAll(async () => {
+    kafka = await raiseKafka();
+  }, 90_000);
+  afterAll(async () => kafka[Symbol.asyncDispose]());
+
+  const planOf = (topic: string): Promise<RestoringPlan> =>
+    planTo({ kind: 'topic', topic, partitions: 2, replicas: 1, cluster: { brokers: [...kafka.brokers], tls: null, sasl: null } });
+
+  /** What compaction would leave: the last of each key. */
+  const rowsIn = async (topic: string): Promise<ReadonlyMap<string, TopicRow>> => {
+    const consumer = (await kafka.kafka()).consumer({ groupId: `look ${topic}` });
+    const rows = new Map<string, TopicRow>();
+    const ends = await kafka.admin.fetchTopicOffsets(topic);
+    const left = new Set(ends.filter(({ high }) => high !== '0').map(({ partition }) => partition));
+    await consumer.connect();
+    await consumer.subscribe({ topic, fromBeginning: true });
+    await new Promise<void>((resolve, reject) => {
+      consumer
+        .run({
+          eachMessage: ({ partition, message: { key, value, offset } }) => {
+            rows.set(String(key), JSON.parse(String(value)) as TopicRow);
+            if (BigInt(offset) + 1n === BigInt(ends.find((end) => end.partition === partition)?.high ?? 0)) left.delete(partition);
+            if (left.size === 0) resolve();
+            return Promise.resolve();
+          },
+        })
+        .catch(reject);
+    });
+    await consumer.disconnect();
+    return rows;
+  };
+
+  test.each([...TOPIC_PREPARE_POINTS, ...TOPIC_WRITE_POINTS])(
+    'killed: %s',
+    async (point) => {
+      const topic = `past-${point.replaceAll(' ', '-')}`;
+      const plan = await planOf(topic);
+      const prepared = TOPIC_WRITE_POINTS.some((one) => one === point);
+      expect(await tryOnce(plan, 'run', point)).toEqual({ killed: true, out: '' });
+      expect(JSON.parse((await tryOnce(plan, 'run', '-', { prepared })).out)).toMatchObject({ rows: ROWS });
+      const rows = await rowsIn(topic);
+      // Amounts are as the connector has them, so that a consumer of the live topic can read this one.
+      const seen = [...rows.values()].map(({ id, note }) => ({ id, note })).sort((one, other) => one.id - other.id);
+      expect(seen).toEqual(Array.from({ length: ROWS }, (_, id) => ({ id, note: `n ${id}` })));
     },
     60_000,
   );

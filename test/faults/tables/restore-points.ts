@@ -1,6 +1,7 @@
 /** Where a restore is killed: named, and sprung by what the process does next. Imported before everything that is to be caught. */
 import fs from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
+import { Kafka } from 'kafkajs';
 import pg from 'pg';
 import { Duck } from '../../../src/engine/tables/archive/duck.ts';
 
@@ -22,7 +23,14 @@ export const POSTGRES_POINTS = [
   'before the commit',
   'after the commit',
 ] as const;
-export type RestorePoint = (typeof FILE_POINTS)[number] | (typeof POSTGRES_POINTS)[number];
+/** Of making the topic, and of filling it. */
+export const TOPIC_PREPARE_POINTS = ['before the topic', 'after the topic'] as const;
+export const TOPIC_WRITE_POINTS = ['segment opened', 'before the first records', 'after some rows', 'after the last records'] as const;
+export type RestorePoint =
+  | (typeof FILE_POINTS)[number]
+  | (typeof POSTGRES_POINTS)[number]
+  | (typeof TOPIC_PREPARE_POINTS)[number]
+  | (typeof TOPIC_WRITE_POINTS)[number];
 
 const die = (): never => {
   process.kill(process.pid, 'SIGKILL');
@@ -80,4 +88,33 @@ export function trap(point: RestorePoint): void {
     if (typeof asked === 'string' && asked.startsWith('CREATE TABLE')) at('after the table');
     return answer;
   } as typeof pg.Client.prototype.query;
+  trapTopics(at);
+}
+
+function trapTopics(at: (here: RestorePoint) => void): void {
+  const { admin, producer } = Kafka.prototype;
+  Kafka.prototype.admin = function (this: Kafka, config) {
+    const made = admin.call(this, config);
+    const { createTopics } = made;
+    made.createTopics = async (options) => {
+      at('before the topic');
+      const answer = await createTopics(options);
+      at('after the topic');
+      return answer;
+    };
+    return made;
+  };
+  Kafka.prototype.producer = function (this: Kafka, config) {
+    const made = producer.call(this, config);
+    const { send, disconnect } = made;
+    made.send = (record) => {
+      at('before the first records');
+      return send(record);
+    };
+    made.disconnect = () => {
+      at('after the last records');
+      return disconnect();
+    };
+    return made;
+  };
 }

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { HoldfastError } from '../../../src/domain/errors.ts';
 import { newSnapshotId, repositoryName, storeName, volumeName, type SnapshotId } from '../../../src/domain/ids.ts';
-import type { DiskRecord } from '../../../src/engine/volumes/disks/disk-record.ts';
+import { originName, type DiskRecord } from '../../../src/engine/volumes/disks/disk-record.ts';
 import { diskFolderOf, openHost, type Host } from '../../../src/engine/volumes/host.ts';
 import { readServerCertificates } from '../../../src/engine/volumes/listening.ts';
 import { readCertificates } from '../../../src/engine/volumes/nbd/certificates.ts';
@@ -175,7 +175,7 @@ describe('a disk server', () => {
       if (state !== 'there') throw new HoldfastError(state === 'away' ? 'STORE_UNREACHABLE' : 'STORE_NOT_FOUND', 'the store cannot be had');
       lifted++;
     };
-    const originOf: DiskServerOptions['originOf'] = ({ snapshot: of }) => ({ snapshot: of, open: () => Promise.reject(new Error()), lift });
+    const originOf: DiskServerOptions['originOf'] = (of) => ({ name: originName(of), open: () => Promise.reject(new Error()), lift });
     const recordNow = async () => (await host.disks.list())[0]?.record;
     const until = async (is: DiskRecord): Promise<void> => {
       for (const deadline = Date.now() + 5000; JSON.stringify(await recordNow()) !== JSON.stringify(is) && Date.now() < deadline;)
@@ -201,7 +201,7 @@ describe('a disk server', () => {
 
   test('a disk whose store is gone is let go of by force, and its pin told of', async () => {
     const gone = (): Promise<never> => Promise.reject(new HoldfastError('STORE_UNREACHABLE', 'the store is gone'));
-    await start({ originOf: ({ snapshot: of }) => ({ snapshot: of, open: gone, lift: gone }) });
+    await start({ originOf: (of) => ({ name: originName(of), open: gone, lift: gone }) });
     const record = recordOf('db');
     const from = { volume: volumeName('db'), store: storeName('a'), repository: repositoryName('db'), snapshot: snapshot(), pin: 'p1' };
     await host.disks.attach({ ...record, hydration: from });

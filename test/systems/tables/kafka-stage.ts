@@ -121,7 +121,7 @@ export async function startArchiver(stage: KafkaStage, store: ObjectStore, sourc
 export async function until(holds: () => boolean | Promise<boolean>, of: () => unknown = () => '', withinMs = 30_000): Promise<void> {
   const end = Date.now() + withinMs;
   while (!(await holds())) {
-    if (Date.now() > end) throw new Error(`it did not come to hold: ${JSON.stringify(of())}`);
+    if (Date.now() > end) throw new Error(`it did not come to hold: ${JSON.stringify(await of())}`);
     await sleep(50);
   }
 }

@@ -2,7 +2,8 @@
  * Reads a write-ahead file after whatever ended its last life (docs/journal.md, section 6).
  *
  * Invariant: what is taken is the longest beginning of what was appended that verifies, and it is final where a later segment
- * went on: that one's `before` says where the chain was left, and frames behind that place, whole or not, are dropped.
+ * went on: that one's `before` says where the chain was left, and frames behind that place, whole or not, are dropped. What the file held
+ * when it was another segment lies behind the last frame, and does not verify.
  *
  * A segment that goes on nowhere means that a synced part before it is damaged. It is reported, never silent. A read error is an
  * error: taken for an end it would drop what was confirmed.
@@ -49,8 +50,6 @@ export interface WriteAheadContents {
   readonly unfinished: readonly string[];
   /** Highest number that a segment ever had; 0: none. */
   readonly numberMax: number;
-  /** Bytes behind the end of each segment that do not verify, or that a later segment has left behind. */
-  readonly droppedBytes: number;
   /** The records from `from` on, in order; their data is the caller's. */
   records(from: number): AsyncGenerator<JournalRecord>;
 }
@@ -62,7 +61,6 @@ export async function readWriteAhead(folder: string, journalId: Uint8Array): Pro
   const segments: KnownSegment[] = [];
   const unsound = [...found.setAside];
   const unfinished: string[] = [];
-  let droppedBytes = 0;
   for (const { path, name } of found.live) {
     await using file = await open(path, 'r');
     const { size } = await file.stat();
@@ -81,8 +79,7 @@ export async function readWriteAhead(folder: string, journalId: Uint8Array): Pro
     marks.length = left + 1;
     frames.length = marks.at(-1)?.frames ?? 0;
     segments.push({ path, next: header.next });
-    const end = await takeFrames(file, path, { digest: digestOfHeader(head), next: header.next, frames: frames.length }, marks, frames);
-    droppedBytes += size - end;
+    await takeFrames(file, path, { digest: digestOfHeader(head), next: header.next, frames: frames.length }, marks, frames);
   }
   const last = marks.at(-1);
   return {
@@ -92,7 +89,6 @@ export async function readWriteAhead(folder: string, journalId: Uint8Array): Pro
     unsound,
     unfinished,
     numberMax: found.numberMax,
-    droppedBytes,
     records: (from) => recordsFrom(frames, from),
   };
 }
@@ -112,14 +108,14 @@ async function segmentsIn(folder: string): Promise<Found> {
   };
 }
 
-/** Adds the frames that verify from the beginning of a segment; where they end in the file. */
-async function takeFrames(file: FileHandle, path: string, begin: Mark, marks: Mark[], frames: FramePlace[]): Promise<number> {
+/** Adds the frames that verify from the beginning of a segment. */
+async function takeFrames(file: FileHandle, path: string, begin: Mark, marks: Mark[], frames: FramePlace[]): Promise<void> {
   let mark = begin;
   let at = HEADER_BYTES;
   for (;;) {
     marks.push(mark);
     const frame = await readFrame(file, path, { at, first: mark.next, before: mark.digest });
-    if (frame === null) return at;
+    if (frame === null) return;
     frames.push({ path, at, first: mark.next, count: frame.rows.length, before: mark.digest });
     at += frame.bytes;
     mark = { digest: frame.digest, next: mark.next + frame.rows.length, frames: frames.length };

@@ -8,7 +8,7 @@
  */
 import { Blake3Hasher, blake3 } from '@napi-rs/blake-hash';
 import { HoldfastError } from '../../../domain/errors.ts';
-import { BATCH_DATA_BYTES_MAX, BATCH_RECORDS_MAX } from '../../../domain/limits.ts';
+import { BATCH_DATA_BYTES_MAX, BATCH_RECORDS_MAX, MIB } from '../../../domain/limits.ts';
 import { isNewer, upgradeRequired } from '../../../ground/sealing/magic.ts';
 import { decodeRows, encodeGroup, ROW_BYTES, type JournalRecord, type Row } from '../records.ts';
 
@@ -59,21 +59,35 @@ export function decodeHeader(bytes: Buffer, journalId: Uint8Array, path: string)
   return { journalId, number, next, before: bytes.subarray(56, DIGESTED) };
 }
 
-export interface EncodedFrame {
+interface EncodedFrame {
   readonly bytes: Buffer;
   readonly digest: Buffer;
 }
 
-/** The frame of records that go on from `next`, after what has the digest `before`. */
-export function encodeFrame(before: Uint8Array, next: number, records: readonly JournalRecord[]): EncodedFrame {
-  const { rows, data, count, dataBytes } = encodeGroup(next, records, 'number');
-  const head = Buffer.alloc(FRAME_HEAD_BYTES);
-  head.writeUInt32BE(rows.length + dataBytes, 0);
-  head.writeUInt32BE(count, 4);
-  const bytes = Buffer.concat([head, rows, ...data], FRAME_HEAD_BYTES + rows.length + dataBytes);
-  const digest = frameDigest(before, bytes.subarray(0, 8), bytes.subarray(FRAME_HEAD_BYTES));
-  digest.copy(bytes, 8);
-  return { bytes, digest };
+/** The frame of records that go on from `next`, after what has the digest `before`. Its bytes may be the next frame's when that is asked for. */
+type Frames = (before: Uint8Array, next: number, records: readonly JournalRecord[]) => EncodedFrame;
+
+/** Frames up to this share a buffer: fresh memory for each costs more than the copy. */
+const SHARED_BYTES = MIB;
+
+export function createFrames(): Frames {
+  let shared: Buffer | null = null;
+  return (before, next, records) => {
+    const { rows, data, count, dataBytes } = encodeGroup(next, records, 'number');
+    const length = FRAME_HEAD_BYTES + rows.length + dataBytes;
+    const bytes =
+      length > SHARED_BYTES ? Buffer.allocUnsafe(length) : (shared ??= Buffer.allocUnsafeSlow(SHARED_BYTES)).subarray(0, length);
+    bytes.writeUInt32BE(rows.length + dataBytes, 0);
+    bytes.writeUInt32BE(count, 4);
+    let at = FRAME_HEAD_BYTES;
+    for (const part of [rows, ...data]) {
+      bytes.set(part, at);
+      at += part.length;
+    }
+    const digest = frameDigest(before, bytes.subarray(0, 8), bytes.subarray(FRAME_HEAD_BYTES));
+    digest.copy(bytes, 8);
+    return { bytes, digest };
+  };
 }
 
 const frameDigest = (before: Uint8Array, sizes: Buffer, body: Buffer): Buffer =>

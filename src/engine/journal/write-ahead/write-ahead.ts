@@ -2,30 +2,23 @@
  * The write-ahead file of a journal: records are appended at once and become durable together (docs/journal.md, section 6).
  *
  * Invariants. A sync is answered when everything appended before it is on the disk, and not earlier. What arrives while one runs
- * is the next group: one write and one fdatasync for all of it, so the cost of a sync is shared by whoever waits. After a write
+ * is the next group: one durable write for all of it, so the cost of a sync is shared by whoever waits. After a write
  * or sync that failed nothing more is taken: what the kernel has dropped then, a later sync that succeeds would not tell
  * (fsyncgate). Reopening finds out what is there.
  *
  * A reopened file goes on in a new segment, whose header makes final what was read. What goes on nowhere is set aside under
  * another name first, or it could one day stand at the beginning, where nothing is asked for.
  */
-import { mkdir, open, rename, unlink } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { HoldfastError } from '../../../domain/errors.ts';
 import { APPEND_WAITING_BYTES_MAX, BATCH_DATA_BYTES_MAX, BATCH_RECORDS_MAX, SEGMENT_BYTES } from '../../../domain/limits.ts';
-import { syncFolder } from '../../../ground/stores/file-root.ts';
 import { NO_DIGEST } from '../batch.ts';
 import { isHoldable, type JournalRecord } from '../records.ts';
 import { readWriteAhead, segmentName, type KnownSegment, type WriteAheadContents } from './reading.ts';
-import { digestOfHeader, encodeFrame, encodeHeader, HEADER_BYTES } from './segment.ts';
-
-/** What a segment's file has to do; tests give one that fails. */
-export interface SegmentFile {
-  /** Writes all of it. */
-  write(bytes: Buffer, at: number): Promise<void>;
-  datasync(): Promise<void>;
-  close(): Promise<void>;
-}
+import { SEGMENT_FILES, type SegmentFile, type SegmentFiles } from './segment-files.ts';
+import { createFrames, digestOfHeader, encodeHeader, HEADER_BYTES } from './segment.ts';
+import { Spares } from './spares.ts';
 
 export interface WriteAheadOptions {
   /** Made if it is not there. */
@@ -35,7 +28,9 @@ export interface WriteAheadOptions {
   readonly next: number;
   readonly random: (size: number) => Buffer;
   readonly segmentBytes?: number;
-  readonly createFile?: (path: string) => Promise<SegmentFile>;
+  readonly files?: SegmentFiles;
+  /** Makes durable what an earlier life has written to a segment. */
+  readonly syncFile?: (path: string) => Promise<void>;
 }
 
 interface Segment extends KnownSegment {
@@ -51,6 +46,8 @@ export class WriteAhead implements AsyncDisposable {
   /** What was there when it was opened. */
   readonly contents: WriteAheadContents;
   readonly #options: WriteAheadOptions;
+  readonly #spares: Spares;
+  readonly #frameOf = createFrames();
   #older: readonly KnownSegment[];
   #number: number;
   /** Absent only until the first segment is made. */
@@ -70,22 +67,28 @@ export class WriteAhead implements AsyncDisposable {
   #freeing: Promise<unknown> = Promise.resolve();
   #failed: HoldfastError | null = null;
 
-  /** Reads what is there, sets aside what is not sound, and makes the segment that goes on. */
+  /**
+   * Reads what is there, makes it durable, sets aside what is not sound, and makes the segment that goes on. What was read may be in the page cache
+   * alone, of a process that was killed before its sync, and from here on it counts as durable.
+   */
   static async open(options: WriteAheadOptions): Promise<WriteAhead> {
-    const { folder, journalId } = options;
+    const { folder, journalId, segmentBytes = SEGMENT_BYTES, files = SEGMENT_FILES, syncFile = syncSegment } = options;
     await mkdir(folder, { recursive: true });
-    await syncFolder(dirname(folder));
+    await files.syncFolder(dirname(folder));
     const contents = await readWriteAhead(folder, journalId);
-    for (const path of contents.unsound) if (path.endsWith('.wal')) await rename(path, `${path}.unsound`);
-    for (const path of contents.unfinished) await unlink(path);
-    await syncFolder(folder);
-    const opened = new WriteAhead(options, contents);
+    for (const { path } of contents.segments) await syncFile(path);
+    for (const path of contents.unsound) if (path.endsWith('.wal')) await files.rename(path, `${path}.unsound`);
+    for (const path of contents.unfinished) await files.remove(path);
+    const spares = await Spares.find(folder, files, segmentBytes);
+    await files.syncFolder(folder);
+    const opened = new WriteAhead(options, contents, spares);
     await opened.#beginSegment();
     return opened;
   }
 
-  private constructor(options: WriteAheadOptions, contents: WriteAheadContents) {
+  private constructor(options: WriteAheadOptions, contents: WriteAheadContents, spares: Spares) {
     this.#options = options;
+    this.#spares = spares;
     this.contents = contents;
     this.#older = contents.segments;
     this.#number = contents.numberMax;
@@ -97,6 +100,11 @@ export class WriteAhead implements AsyncDisposable {
   /** Number that the next record must have. */
   get next(): number {
     return this.#next;
+  }
+
+  /** Why it takes no more; null: it does. */
+  get failed(): HoldfastError | null {
+    return this.#failed;
   }
 
   /** Every record below this is durable. */
@@ -151,15 +159,14 @@ export class WriteAhead implements AsyncDisposable {
     for (;;) {
       const [oldest, following = this.#current] = this.#older;
       if (oldest === undefined || following === null || following.next > seq) return;
-      await unlink(oldest.path);
-      await syncFolder(this.#options.folder);
+      await this.#spares.take(oldest.path);
       this.#older = this.#older.slice(1);
     }
   }
 
-  /** Waits for what is under way, and closes. What no sync was asked for is not written. */
+  /** Waits for what is under way, and closes: nothing in the folder changes after that. What no sync was asked for is not written. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#running;
+    await Promise.all([this.#running, this.#freeing]);
     this.#failed ??= new HoldfastError('WRITE_AHEAD_FAILED', 'the write-ahead file is closed');
     await this.#current?.file.close();
   }
@@ -206,9 +213,8 @@ export class WriteAhead implements AsyncDisposable {
   }
 
   async #writeGroup(group: readonly JournalRecord[]): Promise<void> {
-    const { bytes, digest } = encodeFrame(this.#digest, this.#durable, group);
+    const { bytes, digest } = this.#frameOf(this.#digest, this.#durable, group);
     await this.#current?.file.write(bytes, this.#position);
-    await this.#current?.file.datasync();
     this.#position += bytes.length;
     this.#digest = digest;
     this.#durable += group.length;
@@ -237,14 +243,11 @@ export class WriteAhead implements AsyncDisposable {
 
   /** Makes the next segment, and makes sure that it is found again, before a frame goes into it. */
   async #beginSegment(): Promise<void> {
-    const { folder, journalId, random, createFile = createSegmentFile } = this.#options;
+    const { folder, journalId, random } = this.#options;
     const number = ++this.#number;
     const path = join(folder, segmentName(number));
     const header = encodeHeader({ journalId, number, next: this.#durable, before: this.#digest }, random(16));
-    const file = await createFile(path);
-    await file.write(header, 0);
-    await file.datasync();
-    await syncFolder(folder);
+    const file = await this.#spares.make(path, header);
     const { file: full, ...closed } = this.#current ?? { file: null };
     if (full !== null && 'path' in closed) this.#older = [...this.#older, closed];
     this.#current = { path, next: this.#durable, file };
@@ -256,13 +259,7 @@ export class WriteAhead implements AsyncDisposable {
 
 const dataBytes = (record: JournalRecord): number => (record.kind === 'write' ? record.data.length : 0);
 
-async function createSegmentFile(path: string): Promise<SegmentFile> {
-  const file = await open(path, 'wx');
-  return {
-    async write(bytes, at) {
-      for (let done = 0; done < bytes.length;) done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
-    },
-    datasync: () => file.datasync(),
-    close: () => file.close(),
-  };
+async function syncSegment(path: string): Promise<void> {
+  await using file = await open(path, 'r+');
+  await file.datasync();
 }

@@ -10,9 +10,11 @@ import type { Codec } from '../../../ground/sealing/blob.ts';
 import { abortClaim } from '../../repository/claims.ts';
 import { openDestination } from '../../repository/destination.ts';
 import type { Claim } from '../../repository/ledger.ts';
+import type { Proof } from '../dictionary.ts';
 import type { AnswerFrame, CommitFrame, DataFrame, InquiryFrame, RefusedFrame, ReferencesFrame } from '../frames.ts';
 import { BASE_PAGE, type Answer, type Inquiry, type Name, type Reference } from '../messages.ts';
 import {
+  acceptedNames,
   confirmed,
   hearCommit,
   hearEnd,
@@ -28,7 +30,7 @@ import { adoptPacks, reopened } from './adopting.ts';
 import { closeSubtree } from './closing.ts';
 import { judgeCommit } from './committing.ts';
 import { noCounts, type SessionFigures } from './figures.ts';
-import { isHeld } from './holdings.ts';
+import { broughtAt, isHeld } from './holdings.ts';
 import { endOf, subtreesOf, type Opening } from './opening.ts';
 import { Packing } from './packing.ts';
 import { namesOf, NO_NAME, samePage, type Page } from './pages.ts';
@@ -104,7 +106,8 @@ export async function openSession(parts: SessionParts): Promise<Session> {
       let proof = null;
       if (needsProof(receiver, message)) {
         await state.claimed.packing.flush();
-        if (needsProof(receiver, message) && receiver.subtrees.get(subtree)?.waiting.size === 0) proof = await closeSubtree(state, subtree);
+        if (needsProof(receiver, message) && receiver.subtrees.get(subtree)?.waiting.size === 0)
+          proof = lackingNow(state, await closeSubtree(state, subtree));
       }
       const answer = hearInquiry(receiver, message, proof, limits);
       if (answer.kind === 'MISSING') counts.asked += answer.names.length;
@@ -283,6 +286,14 @@ function claimedOf({ codec, rooms }: SessionParts, shared: Shared, opening: Open
     },
   });
   return { epoch, destination, bringingAll: openDestination({ ...options, bringAll: true }), packing };
+}
+
+/** A proof takes a while: what it found lost may have been pushed meanwhile, for another subtree, and is not asked for again. */
+function lackingNow(state: SessionState, proof: Proof): Proof {
+  if (proof.lost.length === 0) return proof;
+  const accepted = acceptedNames(state.receiver);
+  const lost = proof.lost.filter(({ name }) => !accepted.has(name) && broughtAt(state, Buffer.from(name, 'hex')) === null);
+  return { ...proof, lost, overtaken: lost.length < proof.lost.length };
 }
 
 interface Resolved {

@@ -3,7 +3,7 @@
  * committed is what was meant.
  */
 import { HoldfastError, isErrorCode } from '../../../domain/errors.ts';
-import { printable } from '../transport/answered.ts';
+import { printable } from '../../../ground/http/response.ts';
 import type { CommittedFrame, RefusedFrame } from '../frames.ts';
 import { hear, type Sender } from '../sender.ts';
 import type { SessionParts } from './session-parts.ts';

@@ -1,15 +1,6 @@
 /** What came back of a request to a receiver, of an exchange or of a question: an answer, a refusal, or nothing. The same words for both. */
-import type { ClientRequest, IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { HoldfastError, messageOf, type ErrorDetails } from '../../../domain/errors.ts';
-
-/** What a peer says in words goes to somebody's terminal: without anything that would steer it. */
-export const printable = (words: string): string => words.replace(/\p{C}+/gu, ' ');
-
-export const responseTo = (request: ClientRequest): Promise<IncomingMessage> =>
-  new Promise((resolve, reject) => {
-    request.once('response', resolve).once('error', reject);
-    request.once('close', () => reject(new Error('the connection was closed')));
-  });
 
 /** What stands against an answer that is not the one that was meant, by its status. */
 export function refusalOf({ statusCode = 0, headers }: IncomingMessage): HoldfastError {

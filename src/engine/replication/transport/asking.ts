@@ -12,10 +12,11 @@ import { lineageSchema, snapshotSchema } from '../../../domain/id-schemas.ts';
 import { KIB } from '../../../domain/limits.ts';
 import type { Lineage, SnapshotId } from '../../../domain/ids.ts';
 import { parseToken } from '../tokens.ts';
-import { printable, refusalOf, responseTo, unreachable } from './answered.ts';
+import { printable, responseTo } from '../../../ground/http/response.ts';
+import { refusalOf, unreachable } from './answered.ts';
 import { parseReceiverUrl, type LinkOptions } from './client.ts';
 import { QUESTION_STATUS } from './questions.ts';
-import { createWireAgent } from './wire-agent.ts';
+import { createWireAgent } from '../../../ground/http/wire-agent.ts';
 
 /** The receiver tells of 32 sessions, of less than 1 KiB each. */
 const ANSWER_BYTES_MAX = 64 * KIB;

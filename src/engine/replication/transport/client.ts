@@ -18,9 +18,10 @@ import { CONTENT_TYPE } from '../wire/bounds.ts';
 import { invalid } from '../wire/content-reader.ts';
 import { FrameDecoder } from '../wire/frame-decoder.ts';
 import { encodeRequest } from '../wire/requests.ts';
-import { refusalOf, responseTo, unreachable } from './answered.ts';
+import { responseTo } from '../../../ground/http/response.ts';
+import { refusalOf, unreachable } from './answered.ts';
 import { ANSWERS_BYTES_MAX, EXCHANGES_MAX } from './limits.ts';
-import { createWireAgent, type LinkTls, type WireBytes } from './wire-agent.ts';
+import { createWireAgent, type LinkTls, type WireBytes } from '../../../ground/http/wire-agent.ts';
 
 export interface LinkOptions {
   /** `https://HOST:PORT`, with a path before `/v1` if a proxy wants one; `http://` to a loopback address. */

@@ -24,6 +24,14 @@ export function connectDisks(folder: DiskFolder): Disks {
     detach: call('detach'),
     freeze: call('freeze'),
     closeView: call('closeView'),
+    protect: call('protect'),
+    unprotect: call('unprotect'),
+    protection: call('protection'),
+    beginRecovery: call('beginRecovery'),
+    endRecovery: call('endRecovery'),
+    handOver: call('handOver'),
+    takeUp: call('takeUp'),
+    point: call('point'),
     async servedFrom(path) {
       for (const disk of await folder.list()) if (await isSameFile(disk.path, path)) return disk;
       return null;

@@ -8,21 +8,50 @@ import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { diskSchema, repositorySchema, snapshotSchema, storeSchema, volumeSchema } from '../../../domain/id-schemas.ts';
-import { DISK_PATTERN } from '../../../domain/ids.ts';
-import { EXTENT_BYTES_MAX, EXTENT_BYTES_MIN } from '../../../domain/limits.ts';
+import { DISK_PATTERN, NAME_PATTERN } from '../../../domain/ids.ts';
+import { EPOCH_MEMBERS_MAX, EXTENT_BYTES_MAX, EXTENT_BYTES_MIN, GROUP_DISKS_MAX } from '../../../domain/limits.ts';
 import { hasErrno } from '../../../ground/stores/file-errors.ts';
 import { readNote, writeNote } from '../../../ground/notes/note.ts';
 
-/** Where a disk's bytes come from as long as it does not have them itself. */
-export const hydrationRecord = z.strictObject({
+const name = z.string().regex(NAME_PATTERN);
+
+/** Holds what it is restored from; the disk server renews it, and lifts it when the disk stands alone. */
+const pin = z.string().min(1).max(200);
+
+/** A snapshot that a disk's bytes come from as long as it does not have them itself. */
+const snapshotOrigin = z.strictObject({
   volume: volumeSchema,
   store: storeSchema,
   repository: repositorySchema,
   snapshot: snapshotSchema,
-  /** Holds the snapshot; the disk server renews it, and lifts it when the disk stands alone. */
-  pin: z.string().min(1).max(200),
+  pin,
 });
+export type SnapshotOriginRecord = z.infer<typeof snapshotOrigin>;
+
+/** The same, a point of a journal. Its stores are named, not where they are, nor by which secrets: the catalog has that. */
+const pointOrigin = z.strictObject({
+  journal: name,
+  epoch: z.int().min(1),
+  seq: z.int().min(0),
+  /** The number of the disk in its group. */
+  volume: z.int().min(0).max(GROUP_DISKS_MAX),
+  log: storeSchema,
+  regions: z
+    .array(z.strictObject({ region: storeSchema, domain: name }))
+    .min(1)
+    .max(EPOCH_MEMBERS_MAX),
+  pin,
+});
+export type PointOriginRecord = z.infer<typeof pointOrigin>;
+
+const hydrationRecord = z.union([snapshotOrigin, pointOrigin]);
 export type HydrationRecord = z.infer<typeof hydrationRecord>;
+
+export const isPointOrigin = (of: HydrationRecord): of is PointOriginRecord => 'journal' in of;
+
+/** What a disk's state says that it is made of. */
+export const originName = (of: HydrationRecord): string =>
+  isPointOrigin(of) ? `${of.journal}@${of.epoch}.${of.seq}/${of.volume}` : of.snapshot;
 
 export const diskRecord = z.strictObject({
   format: z.literal(1),
@@ -67,6 +96,11 @@ export class DiskFolder {
   /** Held by the server of the folder. */
   get lock(): string {
     return path.join(this.#root, 'server.lock');
+  }
+
+  /** Where what is protected is written down (group-record.ts); no disk has such a name. */
+  get journals(): string {
+    return path.join(this.#root, '.journals');
   }
 
   /** Where a disk's tracking lies, and what a hydration and views keep. */

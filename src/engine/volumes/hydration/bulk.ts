@@ -1,5 +1,5 @@
 /**
- * The background of a hydration: what is still cold, fetched as a restore fetches it.
+ * The background of a hydration, and that of a snapshot: what is still cold, fetched as a restore fetches it.
  *
  *     map ──cold values──▶ ranges of packs ──in flight──▶ claim ──▶ a thread opens, checks, writes ──▶ local
  *
@@ -20,8 +20,11 @@ import type { PlacedValue } from '../../transfer/contract.ts';
 import { fetchSlots, fetchValues, type UseRange } from '../../transfer/fetch.ts';
 import { byFingerprint, placeRange } from '../../transfer/placing.ts';
 import type { OnProgress } from '../../transfer/progress.ts';
+import type { Snapshot } from '../../repository/ledger.ts';
+import type { RepositoryReader } from '../../repository/reader.ts';
+import type { Threads } from '../../../ground/threads/threads.ts';
+import type { ExtentSet } from '../tracking/extent-set.ts';
 import type { LocalExtents } from './local-extents.ts';
-import type { OpenedOrigin } from './origin.ts';
 
 export interface BulkPort {
   readonly extents: LocalExtents;
@@ -35,20 +38,43 @@ export interface BulkPort {
 }
 
 export interface Bulk extends AsyncDisposable {
-  /** Makes local what is cold in a subtree, as far as the store has it. Throws what trying again may mend. */
-  fill(subtree: number, port: BulkPort): Promise<void>;
+  /** Makes local what is cold, as far as the store has it. Throws what trying again may mend. */
+  fill(port: BulkPort): Promise<void>;
 }
 
-/** `path`: of the volume's file, which is written through a descriptor of its own. */
-export async function openBulk(origin: OpenedOrigin, path: string): Promise<Bulk> {
+/** What of the extents the background of a snapshot uses. */
+export type ExtentsToFill = Pick<LocalExtents, 'isLocal' | 'putZeros' | 'claim'> & { readonly set: Pick<ExtentSet, 'count' | 'has'> };
+
+/** A snapshot, and what it is fetched with. */
+export interface SnapshotSource {
+  readonly reader: RepositoryReader;
+  readonly snapshot: Snapshot;
+  /** The store's name, for errors. */
+  readonly store: string;
+  readonly threads: Threads;
+}
+
+export interface SnapshotBulk extends AsyncDisposable {
+  fill(port: SnapshotPort): Promise<void>;
+}
+
+type SnapshotPort = Omit<BulkPort, 'extents'> & { readonly extents: ExtentsToFill };
+
+/** All subtrees in the order of the map. `path`: of the volume's file, which is written through a descriptor of its own. */
+export async function openSnapshotBulk(source: SnapshotSource, path: string): Promise<SnapshotBulk> {
   const handle = await open(path, 'r+');
   return {
-    fill: (subtree, port) => fill(origin, handle.fd, subtree, port),
+    async fill(port) {
+      for (let subtree = 0; subtree * SUBTREE_EXTENTS < port.extents.set.count; subtree++) {
+        port.signal.throwIfAborted();
+        await fillSubtree(source, handle.fd, subtree, port);
+      }
+    },
     [Symbol.asyncDispose]: () => handle.close(),
   };
 }
 
-async function fill(origin: OpenedOrigin, fd: number, subtree: number, port: BulkPort): Promise<void> {
+async function fillSubtree(origin: SnapshotSource, fd: number, subtree: number, port: SnapshotPort): Promise<void> {
   const { threads, snapshot } = origin;
   const { extents, progress, proceed } = port;
   const values = await byFingerprint(coldValues(origin, subtree, port));
@@ -81,7 +107,7 @@ async function fill(origin: OpenedOrigin, fd: number, subtree: number, port: Bul
 }
 
 /** What the map says of cold extents, leaf by leaf; zeros become local on the way, and what the map lacks is lost. */
-async function* coldValues(origin: OpenedOrigin, subtree: number, port: BulkPort): AsyncGenerator<PlacedValue> {
+async function* coldValues(origin: SnapshotSource, subtree: number, port: SnapshotPort): AsyncGenerator<PlacedValue> {
   const { snapshot, reader } = origin;
   const { extents, onLost } = port;
   const root = mapRoot(snapshot.root, snapshot.rootLocation);
@@ -103,7 +129,7 @@ async function* coldValues(origin: OpenedOrigin, subtree: number, port: BulkPort
   await setImmediate();
 }
 
-function* coldOfLeaf(leaf: NodeView, from: number, to: number, extents: LocalExtents): Generator<PlacedValue> {
+function* coldOfLeaf(leaf: NodeView, from: number, to: number, extents: ExtentsToFill): Generator<PlacedValue> {
   const isZero = (extent: number): boolean => isAbsent(childOf(leaf.children, extent - from));
   for (let extent = from; extent < to;) {
     let until = extent + 1;
@@ -120,12 +146,25 @@ function* coldOfLeaf(leaf: NodeView, from: number, to: number, extents: LocalExt
 
 const locationRow = (node: NodeView, i: number): Buffer => node.locations.subarray(i * LOCATION_BYTES, (i + 1) * LOCATION_BYTES);
 
+/** Whether trying again does not mend it. */
+export const isLoss = (error: unknown): error is HoldfastError =>
+  isHoldfastError(
+    error,
+    'DAMAGED',
+    'OBJECT_MISSING',
+    'RECORD_INVALID',
+    'SNAPSHOT_GONE',
+    'UPGRADE_REQUIRED',
+    'BATCH_FOREIGN',
+    'CHAIN_BROKEN',
+  );
+
 /** A part of the map, or that it cannot be had any more; what may be had later is thrown. */
 async function unlessLost<T>(reading: Promise<T>, onLost: (error: HoldfastError) => void): Promise<T | 'lost'> {
   try {
     return await reading;
   } catch (error) {
-    if (!isHoldfastError(error, 'DAMAGED', 'OBJECT_MISSING', 'RECORD_INVALID', 'SNAPSHOT_GONE', 'UPGRADE_REQUIRED')) throw error;
+    if (!isLoss(error)) throw error;
     onLost(error);
     return 'lost';
   }

@@ -1,6 +1,5 @@
-/** Hydration in the background: all subtrees in the order of the map, then the end. */
+/** Hydration in the background: all that is cold, then the end. */
 import { HoldfastError } from '../../../domain/errors.ts';
-import { SUBTREE_EXTENTS } from '../../../domain/limits.ts';
 import { syncEarly } from '../../transfer/early-sync.ts';
 import type { OnProgress } from '../../transfer/progress.ts';
 import type { Clock } from '../clock.ts';
@@ -54,10 +53,7 @@ async function fillAll(port: BulkPort, origin: OriginLink, openBulk: HydrateOpti
   const opened = await origin.get();
   try {
     await using bulk = await openBulk(opened);
-    for (let subtree = 0; subtree * SUBTREE_EXTENTS < port.extents.set.count; subtree++) {
-      port.signal.throwIfAborted();
-      await bulk.fill(subtree, port);
-    }
+    await bulk.fill(port);
   } catch (error) {
     if (isOfTheStore(error)) await origin.forget(opened);
     throw error;
@@ -78,7 +74,7 @@ function notAll({ extents }: HydratingFile, cause: HoldfastError | null): Holdfa
   for (const extent of extents.coldIn(0, extents.set.count)) if (named.push(extent) === LOST_NAMED_MAX) break;
   return new HoldfastError(
     'DAMAGED',
-    `${extents.coldCount} extents of the snapshot cannot be had${cause === null ? '' : `: ${cause.message}`}`,
+    `${extents.coldCount} extents cannot be had${cause === null ? '' : `: ${cause.message}`}`,
     { lostExtents: extents.coldCount, extents: named },
     cause ?? undefined,
   );

@@ -206,11 +206,13 @@ export class HydratingFile implements LiveFile {
     this.#changed(offset, length);
   }
 
-  trim(offset: number, length: number): void {
+  trim(offset: number, length: number): boolean {
     // What lies in the place of a cold extent was never the volume's.
-    if (this.#isLocal(offset, length)) this.#options.file.trim(offset, length);
-    else this.#options.file.zero(offset, length, true);
+    const isLocal = this.#isLocal(offset, length);
+    const readsZero = !isLocal || this.#options.file.trim(offset, length);
+    if (!isLocal) this.#options.file.zero(offset, length, true);
     this.#changed(offset, length);
+    return readsZero;
   }
 
   #changed(offset: number, length: number): void {

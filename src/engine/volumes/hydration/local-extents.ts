@@ -1,8 +1,9 @@
 /**
- * The extents of a volume whose bytes are in its own file, over a snapshot that has the rest.
+ * The extents of a volume whose bytes are in its own file, over an origin that has the rest.
  *
  *     cold ──brought: fetched, and put into the file──▶ local, and never cold again
  *          ──changed: written to by a client─────────▶
+ *          ──laid, bit by bit, and settled───────────▶
  *
  * What was fetched is put in the turn in which it comes, and only where the extent is still cold: a write that came first
  * stays. Who writes the file in another thread claims the extents before it, and a change of one waits for the claim's end. A
@@ -49,6 +50,16 @@ export class LocalExtents {
 
   isLocal(from: number, to: number): boolean {
     return this.#cold === 0 || this.set.hasRange(from, to);
+  }
+
+  spanOf(offset: number, length: number): readonly [from: number, to: number] {
+    const { extentBytes } = this.#port;
+    return [Math.floor(offset / extentBytes), Math.ceil((offset + length) / extentBytes)];
+  }
+
+  /** The same of a range of bytes. */
+  isLocalAt(offset: number, length: number): boolean {
+    return this.isLocal(...this.spanOf(offset, length));
   }
 
   /** Those of [from, to) that are cold now. */
@@ -100,7 +111,7 @@ export class LocalExtents {
     if (this.#cold === 0) return null;
     const { sizeBytes, extentBytes } = this.#port;
     const end = offset + length;
-    for (const extent of this.coldIn(Math.floor(offset / extentBytes), Math.ceil(end / extentBytes))) {
+    for (const extent of this.coldIn(...this.spanOf(offset, length))) {
       const claim = this.#claims.get(extent);
       if (claim !== undefined) return claim;
       const start = extent * extentBytes;
@@ -112,8 +123,34 @@ export class LocalExtents {
 
   /** A change was made to this range, which might be. */
   changed(offset: number, length: number): void {
-    const { extentBytes } = this.#port;
-    for (const extent of this.coldIn(Math.floor(offset / extentBytes), Math.ceil((offset + length) / extentBytes))) this.#add(extent);
+    for (const extent of this.coldIn(...this.spanOf(offset, length))) this.#add(extent);
+  }
+
+  /**
+   * Writes into the places of what is cold of a range, in this turn; `data` null: zeros. It stays cold, and what lies there is nobody's until
+   * it is settled.
+   */
+  lay(offset: number, length: number, data: Buffer | null): void {
+    const { file, extentBytes } = this.#port;
+    if (this.isLocalAt(offset, length)) return;
+    for (const { at, length: bytes, inside } of [...this.set.pieces(offset, length, extentBytes)]) {
+      if (inside) continue;
+      if (data !== null) file.write([data.subarray(at - offset, at - offset + bytes)], at);
+      else if (!file.readsZero(at, bytes)) file.zero(at, bytes, true);
+    }
+  }
+
+  /** The same of a whole extent; false: somebody has claimed it. */
+  layZeros(extent: number): boolean {
+    if (this.#claims.has(extent)) return false;
+    const { sizeBytes, extentBytes } = this.#port;
+    this.lay(extent * extentBytes, Math.min(extentBytes, sizeBytes - extent * extentBytes), null);
+    return true;
+  }
+
+  /** What was laid in its place is all of it: local. */
+  settle(extent: number): void {
+    if (!this.#claims.has(extent)) this.#add(extent);
   }
 
   /** Those of these that are cold and that nobody has claimed are the caller's to write, until the claim ends. */

@@ -21,40 +21,40 @@ export interface PlanInput {
   readonly identity: string;
   readonly file: Pick<LiveFile, 'readsZero'>;
   readonly place: StatePlace;
-  /** The snapshot that its owner says it is hydrated from. */
-  readonly snapshot: string | null;
+  /** What its owner says it is hydrated from, by its name. */
+  readonly origin: string | null;
 }
 
 export async function planHydration(input: PlanInput): Promise<HydrationPlan> {
-  const { volume, identity, file, place, snapshot } = input;
+  const { volume, identity, file, place, origin } = input;
   await using opening = new AsyncDisposableStack();
   const found = await StateFile.open(place);
   if (found !== null) opening.use(found.state);
-  if (snapshot === null) {
+  if (origin === null) {
     if (found !== null && !found.state.isDone) throw lacks(volume.volume, found.state.hydrated.snapshot);
     await opening.disposeAsync();
     await place.remove();
     return { kind: 'alone' };
   }
-  const hydrated: Hydrated = { ...volume, snapshot, file: identity };
+  const hydrated: Hydrated = { ...volume, snapshot: origin, file: identity };
   if (found !== null && isSame(found.state.hydrated, hydrated)) {
     if (found.state.isDone) return { kind: 'alone' };
     opening.move();
     return { kind: 'go on', ...found };
   }
   // What is there is another hydration's, or nobody's: an empty file may be begun with, any other is somebody's data.
-  if (found?.state.hydrated.file === identity || !file.readsZero(0, volume.sizeBytes)) throw notEmpty(volume.volume, snapshot);
+  if (found?.state.hydrated.file === identity || !file.readsZero(0, volume.sizeBytes)) throw notEmpty(volume.volume, origin);
   return { kind: 'begin', hydrated };
 }
 
 const isSame = (a: Hydrated, b: Hydrated): boolean =>
   a.volume === b.volume && a.sizeBytes === b.sizeBytes && a.extentBytes === b.extentBytes && a.snapshot === b.snapshot && a.file === b.file;
 
-const lacks = (volume: string, snapshot: string): HoldfastError =>
-  new HoldfastError('ARGUMENT_INVALID', `${volume} does not hold all of ${snapshot} yet`, { field: 'origin', expected: snapshot });
+const lacks = (volume: string, origin: string): HoldfastError =>
+  new HoldfastError('ARGUMENT_INVALID', `${volume} does not hold all of ${origin} yet`, { field: 'origin', expected: origin });
 
-const notEmpty = (volume: string, snapshot: string): HoldfastError =>
-  new HoldfastError('TARGET_EXISTS', `the file of ${volume} is no empty one, nor one that ${snapshot} was being restored to`, {
+const notEmpty = (volume: string, origin: string): HoldfastError =>
+  new HoldfastError('TARGET_EXISTS', `the file of ${volume} is no empty one, nor one that ${origin} was being restored to`, {
     volume,
-    snapshot,
+    origin,
   });

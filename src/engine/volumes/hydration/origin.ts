@@ -1,21 +1,20 @@
-/** The snapshot that a volume is being restored from while it is served (docs/hydration.md). */
-import type { Threads } from '../../../ground/threads/threads.ts';
-import type { Snapshot } from '../../repository/ledger.ts';
-import type { RepositoryReader } from '../../repository/reader.ts';
+/** What a volume is being restored from while it is served: a snapshot, or a point of a journal (docs/hydration.md). */
 import type { SnapshotView } from '../snapshot-view.ts';
+import type { Bulk } from './bulk.ts';
 
 export interface Origin {
-  /** Its id. What changed since then is what clients wrote. */
-  readonly snapshot: string;
+  /** What it is known by: a snapshot's id, a journal and a point of it. What changed since then is what clients wrote. */
+  readonly name: string;
   /** Opened when something is needed of it, and tried again when that fails: at the start its store may be away. */
   open(): Promise<OpenedOrigin>;
 }
 
-export interface OpenedOrigin extends AsyncDisposable {
-  readonly view: SnapshotView;
-  readonly reader: RepositoryReader;
-  readonly snapshot: Snapshot;
-  /** The store's name, for errors. */
-  readonly store: string;
-  readonly threads: Threads;
+/** What it has, as often as it is asked for: the volume keeps what it was given. */
+export interface OriginContent {
+  /** An extent that somebody waits for; and what is known to be zeros. */
+  readonly view: Pick<SnapshotView, 'extent' | 'allocation'>;
+  /** All of it, in the order that costs least. `path`: of the volume's file. */
+  openBulk(path: string): Promise<Bulk>;
 }
+
+export interface OpenedOrigin extends OriginContent, AsyncDisposable {}

@@ -29,7 +29,7 @@ const headerSchema = z.object({
 });
 type Header = z.infer<typeof headerSchema>;
 
-/** What is being hydrated, and from what. */
+/** What is being hydrated, and from what: `snapshot` is the origin's name, whatever it is. */
 export type Hydrated = Omit<Header, 'format' | 'sequence' | 'done'>;
 
 /** Where a state file is: begun whole or not at all. */

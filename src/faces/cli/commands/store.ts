@@ -8,6 +8,7 @@ import type { StoreRecord } from '../../../engine/catalog/catalog.ts';
 import { passphraseReference, storeUrl, variableName } from '../arguments.ts';
 import { formatBytes, parseBytes } from '../quantities.ts';
 import { recoverySheet } from '../recovery-sheet.ts';
+import type { ObjectStore } from '../../../ground/stores/object-store.ts';
 import type { Session } from '../session.ts';
 import { renderFields, renderTable } from '../table.ts';
 
@@ -54,7 +55,7 @@ function codec(text: string): string {
 const placeOf = async ({ url, endpoint }: StoreRecord) => {
   const { parseStoreAddress } = await import('../../../ground/stores/store-address.ts');
   const address = parseStoreAddress(url);
-  return address.kind === 'file'
+  return address.kind !== 's3'
     ? address
     : { kind: address.kind, bucket: address.bucket, prefix: address.prefix, endpoint: address.endpoint ?? endpoint };
 };
@@ -74,7 +75,22 @@ async function admit(session: Session, record: StoreRecord, create: boolean) {
     ...(record.endpoint === null ? {} : { endpoint: record.endpoint }),
     ...(record.region === null ? {} : { region: record.region }),
   });
+  await refuseBehindReplica(store, record.url);
   return await admitStore(store, { lifecycle: () => store.lifecycle() });
+}
+
+/** What is put past a replica, it does not see. Of a replica itself the marks are hidden. */
+async function refuseBehindReplica(store: ObjectStore, url: string): Promise<void> {
+  const { newestMark } = await import('../../../systems/regions/replica/mark.ts');
+  const mark = await newestMark(store);
+  if (mark === null || mark.state === 'released') return;
+  throw new HoldfastError(
+    'STORE_UNFIT',
+    `a replica stands before ${url}, on ${mark.host}: its address is to be used, or it is to be released first`,
+    {
+      ...{ url, host: mark.host, epoch: mark.epoch },
+    },
+  );
 }
 
 async function add(session: Session, name: StoreName, url: string, options: AddOptions): Promise<void> {
@@ -185,7 +201,7 @@ export function addStoreCommands(program: Command, session: Session): void {
     .command('add')
     .description('race a store, and add it when it keeps the guarantees; prints its recovery sheet')
     .argument('<name>', 'a name for it', storeName)
-    .argument('<url>', 'file:///dir, /dir, or s3://bucket/prefix', storeUrl)
+    .argument('<url>', 'file:///dir, /dir, s3://bucket/prefix, or replicas://host:port', storeUrl)
     .requiredOption('--passphrase <ref>', 'env:NAME, file:/path or command:...', passphraseReference)
     .option('--endpoint <url>', 'of an S3 server that is not Amazon')
     .option('--region <name>', 'of the bucket')

@@ -77,7 +77,8 @@ async function disks(session: Session): Promise<void> {
         },
         {
           title: 'STATE',
-          cell: ({ hydration }) => {
+          cell: ({ hydration, recovering }) => {
+            if (recovering !== null) return `kept for \`protect recover ${recovering.journal} --in-place --point ${recovering.seq}\``;
             if (hydration === null) return 'whole';
             const share = Math.floor((100 * hydration.localExtents) / Math.max(1, hydration.extents));
             return hydration.trouble === null ? `${share} % here` : `${share} % here; ${hydration.trouble.message}`;

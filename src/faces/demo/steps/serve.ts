@@ -6,39 +6,22 @@ import { mkdir, open, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { connectNbd, type NbdClient } from '../../../engine/volumes/nbd/client.ts';
-import { parseNbdUri } from '../../../engine/volumes/nbd/uri.ts';
+import type { NbdClient } from '../../../engine/volumes/nbd/client.ts';
 import { formatBytes } from '../../cli/quantities.ts';
 import { BLOCK_BYTES, lastWriteIn, startCounting } from '../counting-writer.ts';
 import { capture, EXTENT_BYTES, imageOf, type DemoContext } from '../demo-context.ts';
 import { digestOfFile } from '../disk-image.ts';
 import { VOLUME } from '../installation.ts';
-import { choose } from '../overwrite.ts';
+import { attachVolume, choosePlaces, connect, detachVolume, requireSound } from '../served-disk.ts';
 import { requireThat, type Figures, type Step } from '../step.ts';
 import { requireAllCommitted } from './protect.ts';
 
-/** Places that the writer writes to, each in an extent of its own. */
-const PLACES_MAX = 200;
 /** Of writing before the capture is asked for. */
 const WARM_MS = 500;
 const COPY_BYTES = 4 * 1024 * 1024;
 
-const attached = z.looseObject({ result: z.looseObject({ uris: z.array(z.string()).min(1) }) });
 const exported = z.looseObject({ uri: z.string() });
 const instant = z.looseObject({ job: z.string(), status: z.looseObject({ uris: z.array(z.string()).min(1) }) });
-
-function connect(uri: string | undefined): Promise<NbdClient> {
-  const parsed = parseNbdUri(uri ?? '');
-  requireThat(parsed !== null, `${uri ?? 'nothing'} is no address of a disk`);
-  return connectNbd({ at: parsed.at, export: parsed.export, tls: null }, { contexts: [] });
-}
-
-/** A block in each of some extents that may be overwritten without harm to the file system. */
-const choosePlaces = (context: DemoContext): readonly number[] =>
-  choose(imageOf(context).overwritable, PLACES_MAX, context.options.seed + 2).flatMap(({ ranges }) => {
-    const fits = ranges.find(({ length }) => length >= BLOCK_BYTES);
-    return fits === undefined ? [] : [fits.offset];
-  });
 
 async function copyOut(client: NbdClient, file: string): Promise<void> {
   await using target = await open(file, 'w', 0o600);
@@ -94,13 +77,6 @@ async function look(context: DemoContext, snapshot: string, places: readonly num
   }
 }
 
-async function requireSound({ programs, note }: DemoContext, file: string): Promise<void> {
-  note('e2fsck -fn');
-  const ran = await programs.run('e2fsck', ['-fn', file]);
-  requireThat(ran.status === 0, `e2fsck -fn ends with ${ran.status}: ${ran.stdout.slice(-300)}`);
-  programs.remember(ran, `exit status ${ran.status}: clean`);
-}
-
 /** The snapshot as a disk that is used at once: read, written, and held against the copy once it stands alone. */
 async function restoreInstantly(context: DemoContext, snapshot: string, place: number, copy: string): Promise<Figures> {
   const { folder, programs, installation, note } = context;
@@ -141,15 +117,14 @@ export const serve: Step<DemoContext> = {
   name: 'serve',
   title: 'served as a disk: captured while it is written, exported, mounted, restored at once',
   async run(context) {
-    const { folder, programs, installation, note } = context;
+    const { folder, note } = context;
     const copy = path.join(folder.restored, 'exported.img');
-    await installation.startWorker('disks');
-    const { result: disk } = await programs.holdfastJson(attached, ['volume', 'attach', VOLUME], installation.variables);
+    const uri = await attachVolume(context);
     const places = choosePlaces(context);
     // What the server has seen from the beginning it need not look for.
     requireAllCommitted(await capture(context, 'served'));
     note('writing; capturing meanwhile');
-    const client = await connect(disk.uris[0]);
+    const client = await connect(uri);
     const counting = startCounting(client, places);
     await sleep(WARM_MS);
     const before = counting.written;
@@ -167,8 +142,7 @@ export const serve: Step<DemoContext> = {
     if (imageOf(context).checked) await requireSound(context, copy);
     const times = await restoreInstantly(context, result.snapshot, places[0] ?? 0, copy);
     await rm(copy);
-    await programs.holdfastJson(z.unknown(), ['volume', 'detach', VOLUME], installation.variables);
-    await installation.stopWorker('disks');
+    await detachVolume(context);
     return {
       figures: {
         ...{ snapshot: result.snapshot, consistency: result.consistency, writes: load.writes, lastWriteInSnapshot: last },

@@ -1,13 +1,16 @@
 /** The write-ahead file: what was confirmed comes back, in order, and nothing that was not appended there (J15). */
 import { randomBytes } from 'node:crypto';
-import { copyFile, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { SPARE_SEGMENTS_MAX } from '../../../../src/domain/limits.ts';
 import type { JournalRecord } from '../../../../src/engine/journal/records.ts';
 import { readWriteAhead, type WriteAheadContents } from '../../../../src/engine/journal/write-ahead/reading.ts';
 import { FRAME_HEAD_BYTES, HEADER_BYTES } from '../../../../src/engine/journal/write-ahead/segment.ts';
+import type { SegmentFiles } from '../../../../src/engine/journal/write-ahead/segment-files.ts';
 import { WriteAhead, type WriteAheadOptions } from '../../../../src/engine/journal/write-ahead/write-ahead.ts';
 import { seededRandom } from '../../../../src/ground/stores/faulty.ts';
 import { recordsFrom } from '../generated-records.ts';
@@ -62,7 +65,7 @@ test('what was synced comes back after each reopening, from any number on, over 
     all.push(...(await appendGroups(file, 1, 3, 2, 4)));
   }
   const contents = await readWriteAhead(folder, JOURNAL);
-  expect(contents).toMatchObject({ next: all.length + 1, unsound: [], unfinished: [], droppedBytes: 0 });
+  expect(contents).toMatchObject({ next: all.length + 1, unsound: [], unfinished: [] });
   expect(contents.segments.length).toBeGreaterThan(4);
   for (let from = 0; from <= all.length + 2; from++) expect(await allOf(contents, from)).toEqual(all.filter(({ seq }) => seq >= from));
 });
@@ -172,16 +175,19 @@ test('a segment of another journal, or of a newer version, is refused by name', 
 });
 
 test('a sync is answered after the disk, and what arrives meanwhile shares the next one', async () => {
-  const disk = createTornDisk();
+  using disk = createTornDisk();
   let release: (() => void) | undefined;
-  const createFile: WriteAheadOptions['createFile'] = async (path) => {
-    const file = await disk.createFile(path);
+  const create: SegmentFiles['create'] = async (path) => {
+    const file = await disk.files.create(path);
     return {
       ...file,
-      datasync: () => (disk.syncs === 0 ? file.datasync() : new Promise<void>((go) => (release = go)).then(() => file.datasync())),
+      write: async (bytes, at) => {
+        if (disk.syncs > 0) await new Promise<void>((go) => (release = go));
+        await file.write(bytes, at);
+      },
     };
   };
-  await using file = await openIn(newFolder(), { createFile });
+  await using file = await openIn(newFolder(), { files: { ...disk.files, create } });
   const answered: number[] = [];
   const appendAndSync = async (seq: number): Promise<void> => {
     await file.append([write(seq)]);
@@ -206,8 +212,8 @@ test('a sync is answered after the disk, and what arrives meanwhile shares the n
 
 test('after a sync that failed nothing is taken, and reopening tells what is there', async () => {
   const folder = newFolder();
-  const disk = createTornDisk();
-  const file = await openIn(folder, { createFile: disk.createFile });
+  using disk = createTornDisk();
+  const file = await openIn(folder, { files: disk.files });
   await appendGroups(file, 2);
   disk.failSync(1);
   await file.append([write(3)]);
@@ -231,8 +237,81 @@ test('segments are freed when all of their records may go, never the current one
     expect(left).toEqual(all.slice(all.length - left.length));
     expect(left[0]?.seq ?? 7).toBeLessThanOrEqual(seq);
   }
-  expect(await segmentsOf(folder)).toHaveLength(1);
+  expect((await segmentsOf(folder)).filter((path) => path.endsWith('.wal'))).toHaveLength(1);
   expect((await readWriteAhead(folder, JOURNAL)).next).toBe(7);
+});
+
+test('after it is closed nothing in its folder changes, whatever was being freed', async () => {
+  const folder = newFolder();
+  using disk = createTornDisk();
+  const { remove, rename } = disk.files;
+  const slowly =
+    <Args extends readonly unknown[]>(change: (...args: Args) => Promise<void>) =>
+    async (...args: Args): Promise<void> => {
+      await sleep(20);
+      await change(...args);
+    };
+  const file = await openIn(folder, { segmentBytes: 200, files: { ...disk.files, remove: slowly(remove), rename: slowly(rename) } });
+  await appendGroups(file, 1, 1, 1, 1, 1, 1);
+  const freed = file.freeBelow(7);
+  await file[Symbol.asyncDispose]();
+  const left = await readdir(folder);
+  await freed;
+  expect(await readdir(folder)).toEqual(left);
+});
+
+test('what is freed is written over, behind a header of its own: nothing that it held ever comes back', async () => {
+  const folder = newFolder();
+  // Of a record each, all of one length: the old frames lie exactly where new ones would.
+  const record = (seq: number): JournalRecord => write(seq, String(seq).padStart(40, '.'));
+  const inodes = async (): Promise<Set<number>> =>
+    new Set(await Promise.all((await segmentsOf(folder)).map(async (path) => (await stat(path)).ino)));
+  let last = 0;
+  const seen = new Set<number>();
+  for (let life = 0; life < 4; life++) {
+    await using file = await openIn(folder, { segmentBytes: 400 });
+    expect(file.contents.unsound).toEqual([]);
+    expect((await allOf(file.contents)).at(-1)?.seq ?? 0).toBe(last);
+    for (let i = 0; i < 25; i++) {
+      await file.append([record(++last)]);
+      await file.sync();
+      expect((await allOf(await readWriteAhead(folder, JOURNAL))).at(-1)).toEqual(record(last));
+      await file.freeBelow(last);
+      for (const inode of await inodes()) seen.add(inode);
+    }
+    expect((await segmentsOf(folder)).filter((path) => path.endsWith('.spare')).length).toBeLessThanOrEqual(SPARE_SEGMENTS_MAX);
+  }
+  // A hundred records in thirty segments, and few files.
+  expect(seen.size).toBeLessThan(SPARE_SEGMENTS_MAX + 12);
+});
+
+test('a spare is not a segment, whatever it holds', async () => {
+  const folder = newFolder();
+  await (async () => {
+    await using file = await openIn(folder);
+    await appendGroups(file, 1, 1);
+  })();
+  const [first = ''] = await segmentsOf(folder);
+  await copyFile(first, first.replace(/[0-9]{20}\.wal$/, '00000000000000000009.spare'));
+  await writeFile(first.replace(/[0-9]{20}\.wal$/, '00000000000000000008.spare'), randomBytes(300));
+  await using file = await openIn(folder, { segmentBytes: 300 });
+  expect(file.contents).toMatchObject({ next: 3, unsound: [], unfinished: [] });
+  await appendGroups(file, 1, 1, 1, 1, 1, 1);
+  expect(await allOf(await readWriteAhead(folder, JOURNAL))).toEqual([1, 2, 3, 4, 5, 6, 7, 8].map((seq) => write(seq)));
+});
+
+test('what is read again is synced before anything of it counts: it may be in the page cache alone', async () => {
+  const folder = newFolder();
+  for (let life = 0; life < 2; life++) {
+    await using file = await openIn(folder);
+    await appendGroups(file, 1);
+  }
+  const synced: string[] = [];
+  await using file = await openIn(folder, { syncFile: async (path) => void synced.push(path) });
+  expect(synced).toHaveLength(2);
+  expect(synced).toEqual(file.contents.segments.map(({ path }) => path));
+  const failing = () => Promise.reject(Object.assign(new Error('EIO'), { code: 'EIO' }));
+  await expect(openIn(folder, { syncFile: failing })).rejects.toMatchObject({ code: 'EIO' });
 });
 
 test('a record out of order, or that no frame holds, is a mistake of the caller and harms nothing', async () => {
@@ -250,6 +329,7 @@ test('a record out of order, or that no frame holds, is a mistake of the caller 
 test('lives that end at any moment: what comes back is a beginning of what was appended, with all that was confirmed', async () => {
   const seeds =
     process.env['HOLDFAST_SEED'] === undefined ? Array.from({ length: 60 }, (_, i) => i + 1) : [Number(process.env['HOLDFAST_SEED'])];
+  let reused = 0;
   for (const seed of seeds) {
     const random = seededRandom(seed);
     const upTo = (n: number): number => Math.floor(random() * (n + 1));
@@ -259,8 +339,8 @@ test('lives that end at any moment: what comes back is a beginning of what was a
     let confirmed = 0;
     let freed = 1;
     for (let life = 0; life < 6; life++) {
-      const disk = createTornDisk();
-      const file = await openIn(folder, { createFile: disk.createFile, segmentBytes: 200 + upTo(400) });
+      using disk = createTornDisk();
+      const file = await openIn(folder, { files: disk.files, segmentBytes: 200 + upTo(400) });
       const found = (await allOf(file.contents)).filter(({ seq }) => seq >= freed);
       const context = `HOLDFAST_SEED=${seed}, life ${life}`;
       expect([context, found]).toEqual([context, appended.slice(freed - 1, freed - 1 + found.length)]);
@@ -290,6 +370,9 @@ test('lives that end at any moment: what comes back is a beginning of what was a
       disk.crash(random);
       await Promise.all(waiting);
       await file[Symbol.asyncDispose]();
+      reused += disk.reused;
     }
   }
+  // Most of what was written in those lives lay over what was written before.
+  expect(reused).toBeGreaterThan(seeds.length > 1 ? 20 : -1);
 }, 120_000);

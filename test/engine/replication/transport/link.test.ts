@@ -8,7 +8,7 @@ import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SessionMessageFrame } from '../../../../src/engine/replication/frames.ts';
 import { openLink, type LinkOptions } from '../../../../src/engine/replication/transport/client.ts';
-import type { LinkTls } from '../../../../src/engine/replication/transport/wire-agent.ts';
+import type { LinkTls } from '../../../../src/ground/http/wire-agent.ts';
 import type { ReceiverTls } from '../../../../src/engine/replication/transport/server.ts';
 import { encodeAnswer } from '../../../../src/engine/replication/wire/answers.ts';
 import { CONTENT_TYPE } from '../../../../src/engine/replication/wire/bounds.ts';

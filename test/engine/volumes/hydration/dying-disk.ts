@@ -3,7 +3,9 @@
  * served volume whose power may fail at any moment.
  */
 import { setImmediate } from 'node:timers/promises';
-import type { Bulk, BulkPort } from '../../../../src/engine/volumes/hydration/bulk.ts';
+import { HoldfastError } from '../../../../src/domain/errors.ts';
+import type { SnapshotBulk } from '../../../../src/engine/volumes/hydration/bulk.ts';
+import { layeredBulk, nothingLaid, type Layer, type Piece } from '../../../../src/engine/volumes/hydration/layered-bulk.ts';
 import type { LiveFile, VolumeGround } from '../../../../src/engine/volumes/live-file.ts';
 import { STATE } from '../../../../src/engine/volumes/nbd/protocol.ts';
 import type { OpenRandomFile } from '../../../../src/engine/volumes/tracking/random-file.ts';
@@ -147,7 +149,10 @@ export class DyingDisk {
       write: (parts, offset) => this.#write(name, Buffer.concat(parts), offset),
       zero: (offset, length) => this.#write(name, Buffer.alloc(length), offset),
       zeroFast: (offset, length) => this.#write(name, Buffer.alloc(length), offset),
-      trim: (offset, length) => this.#write(name, Buffer.alloc(length), offset),
+      trim: (offset, length) => {
+        this.#write(name, Buffer.alloc(length), offset);
+        return true;
+      },
       sync: () => this.#sync(name),
       readsZero: isZero,
       stamp: async () => `${this.#changes}`,
@@ -162,9 +167,10 @@ export class DyingDisk {
     };
   }
 
-  /** `snapshot`: what the background of a hydration finds in its store. */
-  ground(snapshot: Buffer, extentBytes: number): VolumeGround {
+  /** `snapshot`: what the background of a hydration finds in its store; with a layer over it, if there is one. */
+  ground(snapshot: Buffer, extentBytes: number, layer: (Layer & { places(): readonly Piece[] }) | null = null): VolumeGround {
     let copies = 0;
+    const laid = layer === null ? null : nothingLaid(layer, { sizeBytes: this.#sizeBytes, extentBytes });
     return {
       openVolume: async () => this.#live('volume'),
       identity: async () => 'the file',
@@ -193,23 +199,29 @@ export class DyingDisk {
           this.#files.delete('state');
         },
       },
-      openBulk: async () => this.#bulk(snapshot, extentBytes),
+      openBulk: async () => {
+        const base = this.#bulk(snapshot, extentBytes);
+        return layer === null || laid === null ? base : layeredBulk({ base, layer, laid });
+      },
     };
   }
 
   /** Claims a few extents at a time and writes each in two halves, as another thread would, while others have their turns. */
-  #bulk(snapshot: Buffer, extentBytes: number): Bulk {
+  #bulk(snapshot: Buffer, extentBytes: number): SnapshotBulk {
     const isZero = (extent: number): boolean =>
       snapshot.subarray(extent * extentBytes, (extent + 1) * extentBytes).every((byte) => byte === 0);
-    const fill = async (_: number, { extents, signal, onWritten, proceed }: BulkPort): Promise<void> => {
+    const fill: SnapshotBulk['fill'] = async ({ extents, signal, onWritten, onLost, proceed }) => {
       for (let from = 0; from < extents.set.count;) {
         await proceed(signal);
         await this.#wait();
         signal.throwIfAborted();
         const to = Math.min(extents.set.count, from + 1 + (this.#chance() % 4));
-        const wanted = [...extents.coldIn(from, to)];
+        const wanted = Array.from({ length: to - from }, (_, i) => from + i).filter((extent) => !extents.set.has(extent));
         for (const extent of wanted) if (isZero(extent)) extents.putZeros(extent, extent + 1);
-        using claim = extents.claim(wanted.filter((extent) => !isZero(extent)));
+        // What is damaged now may be mended later.
+        const lost = this.#chance() % 16 === 0 ? wanted[0] : undefined;
+        if (lost !== undefined) onLost(new HoldfastError('DAMAGED', 'lost for now'));
+        using claim = extents.claim(wanted.filter((extent) => !isZero(extent) && extent !== lost));
         for (const extent of claim.extents)
           for (const half of [0, 1]) {
             await this.#wait();

@@ -7,13 +7,11 @@ import { setImmediate } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { HoldfastError } from '../../../../src/domain/errors.ts';
-import type { RepositoryReader } from '../../../../src/engine/repository/reader.ts';
-import type { Snapshot } from '../../../../src/engine/repository/ledger.ts';
+import type { Layer, Piece } from '../../../../src/engine/volumes/hydration/layered-bulk.ts';
 import { NbdError, type Backend, type Export } from '../../../../src/engine/volumes/nbd/export.ts';
 import { STATE } from '../../../../src/engine/volumes/nbd/protocol.ts';
 import { ServedVolume, type Freeze, type Origin } from '../../../../src/engine/volumes/served-volume.ts';
 import type { SnapshotView } from '../../../../src/engine/volumes/snapshot-view.ts';
-import type { Threads } from '../../../../src/ground/threads/threads.ts';
 import { Crashed, DyingDisk, type Chance } from './dying-disk.ts';
 
 /** Any seed and number of runs may be asked for: HYDRATION_RUNS=20000. */
@@ -119,7 +117,7 @@ const life: fc.Arbitrary<Life> = fc.record({
 const isExpected = (disk: DyingDisk, store: Store, error: unknown): boolean =>
   disk.isDead ||
   error instanceof Crashed ||
-  (error instanceof HoldfastError && error.code === 'STORE_UNREACHABLE') ||
+  (error instanceof HoldfastError && (error.code === 'STORE_UNREACHABLE' || error.message.endsWith('lost for now'))) ||
   (error instanceof NbdError && error.message.includes('view is broken') && store.wasAway);
 
 interface Store {
@@ -157,12 +155,46 @@ function originOf(snapshot: Buffer, chance: Chance, store: Store): Origin {
     },
   };
   return {
-    snapshot: 'the origin',
+    name: 'the origin',
     async open() {
       await wait();
-      // What the background needs of a real one; here the disk's own plays its part.
-      const rest = { reader: {} as RepositoryReader, snapshot: {} as Snapshot, threads: {} as Threads, store: 'a' };
-      return { view, ...rest, [Symbol.asyncDispose]: async () => undefined };
+      // The disk's own background plays the part of a real one.
+      const openBulk = (): Promise<never> => Promise.reject(new Error('nobody opens it'));
+      return { view, openBulk, [Symbol.asyncDispose]: async () => undefined };
+    },
+  };
+}
+
+/** A base, and what lies over it so that both are the snapshot. */
+function layersOf(snapshot: Buffer, chance: Chance): { readonly base: Buffer; readonly pieces: readonly Piece[] } {
+  const base = Buffer.from(snapshot);
+  const pieces: Piece[] = [];
+  for (let block = 0; block < BLOCKS; block++) {
+    if (chance() % 3 !== 0) continue;
+    const to = Math.min(BLOCKS, block + 1 + (chance() % 6));
+    const [offset, length] = [block * BLOCK, (to - block) * BLOCK];
+    base.fill(chance() % 200, offset, offset + length);
+    const data = Buffer.from(snapshot.subarray(offset, offset + length));
+    pieces.push({ offset, length, data: data.every((byte) => byte === 0) && chance() % 2 === 0 ? null : data });
+    block = to - 1;
+  }
+  return { base, pieces };
+}
+
+/** Whose pieces come in any order, some of them from a store that is away now and then; what was taken is not given again. */
+function layerOf(pieces: readonly Piece[], chance: Chance): Layer & { places(): readonly Piece[] } {
+  const left = [...pieces].sort(() => (chance() % 2) - 0.5);
+  return {
+    places: () => pieces,
+    async *pieces(isWanted) {
+      for (const piece of [...left]) {
+        for (let ticks = chance() % 4; ticks > 0; ticks--) await Promise.resolve();
+        if (chance() % 40 === 0) throw new HoldfastError('STORE_UNREACHABLE', 'away');
+        const { offset, length } = piece;
+        const isLost = chance() % 16 === 0;
+        if (isWanted(offset, length)) yield isLost ? { offset, length, lost: new HoldfastError('DAMAGED', 'lost for now') } : piece;
+        if (!isLost) left.splice(left.indexOf(piece), 1);
+      }
     },
   };
 }
@@ -440,6 +472,7 @@ test('every block reads as its last write or as the snapshot, whatever crashes a
       const snapshot = Buffer.concat(values.map((value) => Buffer.alloc(BLOCK, value)));
       const disk = new DyingDisk(SIZE, chance);
       const store: Store = { wasAway: false };
+      const layers = chance() % 2 === 0 ? layersOf(snapshot, chance) : null;
       const model = new Model(values);
       const written = new Set<number>();
       const options = { name: 'v', path: '', sizeBytes: SIZE, extentBytes: EXTENT, stateFolder: '', preserveBytesMax: SIZE };
@@ -449,7 +482,10 @@ test('every block reads as its last write or as the snapshot, whatever crashes a
         after: (_: number, then: () => void) => (void Promise.resolve().then(then), () => undefined),
       };
       const open = (): Promise<ServedVolume> =>
-        ServedVolume.open({ ...options, clock, origin: originOf(snapshot, chance, store) }, disk.ground(snapshot, EXTENT));
+        ServedVolume.open(
+          { ...options, clock, origin: originOf(snapshot, chance, store) },
+          layers === null ? disk.ground(snapshot, EXTENT) : disk.ground(layers.base, EXTENT, layerOf(layers.pieces, chance)),
+        );
       for (const [i, { ops, operations }] of [...lives, { ops: [], operations: Infinity }].entries()) {
         disk.start(operations);
         try {

@@ -11,7 +11,8 @@ import { repositoryName, storeName, volumeName } from '../../../../src/domain/id
 import { newestVisible } from '../../../../src/engine/repository/transfer-reader.ts';
 import type { Export } from '../../../../src/engine/volumes/nbd/export.ts';
 import { ServedVolume, type Origin, type VolumeEvent } from '../../../../src/engine/volumes/served-volume.ts';
-import { createSnapshotView, type SnapshotView } from '../../../../src/engine/volumes/snapshot-view.ts';
+import { snapshotContent } from '../../../../src/engine/volumes/hydration/snapshot-origin.ts';
+import type { SnapshotView } from '../../../../src/engine/volumes/snapshot-view.ts';
 import { Threads } from '../../../../src/ground/threads/threads.ts';
 import { captureVolume } from '../../../systems/capture-volume.ts';
 import { createInstallation, type Installation } from '../../../systems/installation.ts';
@@ -54,19 +55,19 @@ afterAll(async () => {
 /** The snapshot, as often as it is opened; away while a test says so. */
 function newOrigin(): Origin & { away: boolean; failing: boolean; opened: number; closed: number } {
   const origin = {
-    ...{ snapshot, away: false, failing: false, opened: 0, closed: 0 },
+    ...{ name: snapshot, away: false, failing: false, opened: 0, closed: 0 },
     async open() {
       if (origin.away) throw new HoldfastError('STORE_UNREACHABLE', 'the store is away');
       origin.opened++;
       const reader = await installation.home.reader(storeName('a'), repositoryName(VOLUME));
       const of = newestVisible(reader, VOLUME);
-      const view = createSnapshotView(reader, of);
+      const { view, openBulk } = snapshotContent({ reader, threads, snapshot: of, store: 'a' });
       const extent: SnapshotView['extent'] = async (index) => {
         if (origin.failing) throw new HoldfastError('STORE_DENIED', 'the key was changed');
         return view.extent(index);
       };
       return {
-        ...{ reader, threads, snapshot: of, store: 'a', view: { ...view, extent } },
+        ...{ openBulk, view: { ...view, extent } },
         [Symbol.asyncDispose]: async () => void origin.closed++,
       };
     },
@@ -269,7 +270,7 @@ test('a volume that lacks something is not served as if it lacked nothing, nor b
   let volume = await one.open(newOrigin());
   await volume.stop();
   await expect(one.open(null)).rejects.toMatchObject({ code: 'ARGUMENT_INVALID' });
-  await expect(one.open({ ...newOrigin(), snapshot: 'another' })).rejects.toMatchObject({ code: 'TARGET_EXISTS' });
+  await expect(one.open({ ...newOrigin(), name: 'another' })).rejects.toMatchObject({ code: 'TARGET_EXISTS' });
   volume = await one.open(newOrigin());
   await volume.hydrate(never());
   await volume.stop();

@@ -3,7 +3,7 @@
  * demo about order and about what was sent twice rest on this, not on what a job has reported.
  */
 import { randomBytes } from 'node:crypto';
-import type { SnapshotId } from '../../domain/ids.ts';
+import { repositoryName, type SnapshotId } from '../../domain/ids.ts';
 import { readDirectory } from '../../engine/repository/destination.ts';
 import { openLog } from '../../engine/repository/follower.ts';
 import { packNameOf } from '../../engine/repository/object-names.ts';
@@ -13,7 +13,7 @@ import { createEnvironment } from '../cli/session.ts';
 import { openRescueStore } from '../rescue/rescue-store.ts';
 import type { DemoStore } from './demo-folder.ts';
 import type { DemoContext } from './demo-context.ts';
-import { passphraseVariable, storeUrl } from './installation.ts';
+import { passphraseVariable, storeUrl, VOLUME } from './installation.ts';
 import { left } from './step.ts';
 import type { StoredObject } from './store-folders.ts';
 
@@ -24,12 +24,14 @@ export async function lookInto<T>(
 ): Promise<T> {
   await using opened = await openRescueStore({
     url: storeUrl(folder, store),
+    // A store of a journal holds that one's repository beside it.
+    repository: repositoryName(VOLUME),
     passphrase: `env:${passphraseVariable(store)}`,
     access: {},
     variables: installation.secrets,
     environment: await createEnvironment(`demo.${process.pid}`, () => undefined),
   });
-  return await look(await left(opened.repositories[0], `a repository in ${store}`).whole());
+  return await look(await left(opened.repositories[0], `the repository in ${store}`).whole());
 }
 
 /** Numbers of the log records in which a snapshot was committed, hidden and reclaimed; null: in none. */

@@ -21,6 +21,7 @@ import { choose, overwrite } from '../overwrite.ts';
 import { requireThat, type Step } from '../step.ts';
 import { lookInto, repeatedBytes } from '../store-evidence.ts';
 import { bytesOf, incomingBytes, isPack, objectsIn, type StoredObject } from '../store-folders.ts';
+import { requireAllCommitted } from './protect.ts';
 
 /** Some ten packs a store. */
 const CHANGED_BYTES = 160 * MIB;
@@ -167,6 +168,7 @@ export const interrupt: Step<DemoContext> = {
     await limitStores(context, null);
     const node = await installation.startWorker('node');
     const { result } = await programs.holdfastJson(captureReport, ['job', 'wait', job.job], installation.variables);
+    requireAllCommitted(result);
     const { attempt, why } = await attemptsIn(context);
     requireThat(attempt > 1, 'the capture had ended before its node was killed');
     const sent = await countSent(context, before, killed, cutOff);
@@ -210,5 +212,6 @@ const AGAIN_BYTES_MAX = availableParallelism() * PACK_BYTES_MAX;
 const againBytes = (one: Sent): number => one.repeatedBytes + one.cutOffBytes;
 
 function requireBounded(sent: readonly Sent[]): void {
+  for (const one of sent) requireThat(one.putBytes > 0, `no value is in what ${one.store} was sent`);
   for (const one of sent) requireThat(againBytes(one) <= AGAIN_BYTES_MAX, `${one.store} was sent ${againBytes(one)} bytes again`);
 }

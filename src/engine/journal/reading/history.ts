@@ -93,14 +93,13 @@ async function* readOpen(reading: Reading, state: JournalState, epoch: Epoch, be
     }
     const behind = stopped === null ? 0 : await acknowledgedBehind(reading, epoch, mark.index);
     acknowledged = Math.max(acknowledged, mark.acknowledged, behind);
-    const { silent = [], refused = null } = stopped ?? {};
-    if (epoch.mode === 'local' || refused !== null) now = await reading.journal.log.sync();
+    if (epoch.mode === 'local') now = await reading.journal.log.sync();
     const closedAt = now.epochs.get(epoch.epoch)?.end ?? null;
     yield* shown(held, acknowledged, closedAt);
     if (stopped === null && closedAt === null) continue;
-    // What was acknowledged is somewhere; of what is there in another way than it was written nobody knows whether it was.
-    const harmed = refused !== null && silent.length === 0 && closedAt === null;
-    if (stopped !== null && (acknowledged >= mark.next || harmed)) throw nowhere(stopped, mark, lastShown(held, mark).next - 1);
+    const { silent = [] } = stopped ?? {};
+    // What was acknowledged is somewhere.
+    if (stopped !== null && acknowledged >= mark.next) throw nowhere(stopped, mark, mark.next - 1);
     return { mark: lastShown(held, mark), silent, state: now };
   }
 }

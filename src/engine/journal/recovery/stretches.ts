@@ -128,6 +128,8 @@ function swept(rows: Stretches): Stretches {
 }
 
 const DIGIT = 0x1_0000;
+/** Up to so many rows are compared: a table of a digit's values takes longer to be cleared than they to be sorted. */
+const COMPARED_MAX = 4096;
 
 /**
  * Numbers of rows by volume, offset, and number: sorted digit by digit from the lowest on, each pass keeping the order of the one before. Half a
@@ -135,6 +137,8 @@ const DIGIT = 0x1_0000;
  */
 function byPlace({ count, volumes, offsets }: Stretches): Uint32Array {
   let [order, spare] = [new Uint32Array(count).map((_, i) => i), new Uint32Array(count)];
+  if (count <= COMPARED_MAX)
+    return order.sort((a, b) => (volumes[a] ?? 0) - (volumes[b] ?? 0) || (offsets[a] ?? 0) - (offsets[b] ?? 0) || a - b);
   const most = (of: Uint16Array | Float64Array): number => {
     let found = 0;
     for (let i = 0; i < count; i++) found = Math.max(found, of[i] ?? 0);

@@ -117,26 +117,6 @@ test('the open epoch: a member that is silent is told, a batch that was acknowle
   expect(error).toMatchObject({ code: 'OBJECT_MISSING', details: { index: 1, soundSeq: 2 } });
 });
 
-test('the open epoch: a last batch that is harmed in every member may have been acknowledged, so that is no end; where one was not heard, it is told', async () => {
-  const away = new Set<string>();
-  const world = new SmallJournal(['a', 'b'], awayWhile(away));
-  await world.open('pair', ['a', 'b']);
-  await world.put({ records: 'wf', in: ['a', 'b'] });
-  const { index, seq, digest } = await world.put({ records: 'wf', in: ['a', 'b'], acknowledged: 2 });
-  const { name } = await world.put({ records: 'wf', in: ['a', 'b'], acknowledged: 2 });
-  const harm = (region: string): number => (world.stores.get(region)!.objects.get(name)![100]! ^= 4);
-  harm('a');
-  expect(await read(world.reading())).toMatchObject({ batches: '1/0a', end: { silent: [] } });
-  harm('b');
-  expect(await read(world.reading())).toMatchObject({ batches: '1/0a', error: { code: 'DAMAGED', details: { index: 2, soundSeq: 2 } } });
-  away.add('b');
-  expect(await read(world.reading())).toMatchObject({ batches: '1/0a', end: { silent: ['b'] } });
-  away.clear();
-  // Somebody took over and has cut it off, which this reader does not know yet.
-  await world.open('pair', ['a', 'b'], { end: { index, seq, digest } }, world.anotherLog());
-  expect(await read(world.reading())).toMatchObject({ batches: '1/0a 1/1a', error: null });
-});
-
 test('without a pair the log is looked at again, and what has come to lie past an end is dropped', async () => {
   let takeOver = async (): Promise<unknown> => null;
   const world: SmallJournal = new SmallJournal(['a', 'b'], (_, store) => ({

@@ -162,6 +162,11 @@ async function endWithRival(scene: Scene): Promise<void> {
   requireSilence(scene, history, taken.opened, fenced);
   const points = await pointsOf(two.host);
   const newest = points.at(-1);
+  if (newest === undefined && taken.endSeq === 0) {
+    note('no region had heard of anything');
+    if (script.mode === 'local') await examineOrphans(scene, history);
+    return;
+  }
   if (newest === undefined || newest.seq > taken.endSeq) throw new Violation(`the newest point is ${newest?.seq}, the end ${taken.endSeq}`);
   const { paths, images } = await imagesAt(scene, two.host, newest.seq);
   const kept = prefixOf(

@@ -64,7 +64,9 @@ function mayHarm(world: World, region: SimulatedRegion, name: string, how: Harm)
     );
     if (!isBase) return false;
     const elsewhere = new Set(others.flatMap((other) => [...listedIn(world, other)]));
-    return [...listedIn(world, region.name)].every((seq) => elsewhere.has(seq));
+    const listed = [...listedIn(world, region.name)];
+    // A region that lacks something later lists nothing, and its base may be what the others are filled from.
+    return listed.length > 0 && listed.every((seq) => elsewhere.has(seq));
   }
   const place = parseBatchName(name);
   const stored = region.objects.byName.get(name);

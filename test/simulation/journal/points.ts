@@ -17,8 +17,8 @@ export interface ListedPoint {
 interface Way {
   readonly batches: readonly Born[];
   readonly gaps: readonly number[];
-  /** What the region does not claim to hold. */
-  readonly missed: readonly Born[];
+  /** Highest number of what the region does not claim to hold. */
+  readonly missed: number;
   /** Numbers up to this may be shown. */
   readonly limit: number;
 }
@@ -27,7 +27,7 @@ interface Way {
 function wayOf({ oracle }: World, region: string): Way {
   const state = oracle.state();
   const batches: Born[] = [];
-  const missed: Born[] = [];
+  let missed = 0;
   let limit = 0;
   for (const { epoch, end, full, members, start } of state.epochs.values()) {
     const claimed = end === null ? members.some((member) => member.region === region) : full.includes(region);
@@ -37,7 +37,7 @@ function wayOf({ oracle }: World, region: string): Way {
       const there = !isNeededBy(state, region, epoch, index) || oracle.held(region, epoch, index) !== undefined;
       if (batch === undefined || (end === null && (!claimed || !there))) break;
       batches.push(batch);
-      if (!claimed && batch.count > 0) missed.push(batch);
+      if (!claimed && batch.count > 0) missed = batch.last;
       // An open epoch is shown as far as its own batches say that it was acknowledged.
       if (end === null) limit = Math.max(limit, batch.acknowledged);
     }
@@ -56,7 +56,7 @@ function listedBy(world: World, region: string, { batches, gaps, missed, limit }
     for (const { seq } of records) {
       if (seq > limit || seq < state.floor) continue;
       const start = startFor(state, region, seq, gaps);
-      if (start === null || missed.some(({ first, last }) => last > start.from && first <= seq)) continue;
+      if (start === null || start.from < missed) continue;
       const { base } = start;
       const key = base === null ? '' : base.snapshots.map(({ id }) => id).join();
       const same = listed.get(key);

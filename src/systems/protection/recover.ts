@@ -7,18 +7,21 @@
  *
  * Not below the point, but to it: a newer base may be made and what this plan needs dropped while it goes on. So what is gone has it
  * planned anew, into targets that are emptied. A base that is damaged, not there, or in a store that does not answer is left for another one, as long
- * as there is one.
+ * as there is one, and so is one that leads over a batch which is nowhere as it was written.
  */
 import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import { KIB, RECOVERY_PLANS_MAX } from '../../domain/limits.ts';
 import type { Bases, RestoredBase } from '../../engine/journal/keeping/bases.ts';
 import { pinPoint, unpin } from '../../engine/journal/keeping/pins.ts';
+import { lostBatchOf } from '../../engine/journal/reading/copies.ts';
+import { comparePlaces } from '../../engine/journal/reading/marks.ts';
 import { isDamage, isSilence, type Reading } from '../../engine/journal/reading/reading.ts';
 import { planRecovery, type Point, type RecoveryPlan } from '../../engine/journal/recovery/plan.ts';
 import { replayInto } from '../../engine/journal/recovery/replay-into.ts';
 import type { StartIn } from '../../engine/journal/recovery/starts.ts';
 import { runsOf } from '../../engine/journal/recovery/stretches.ts';
 import type { ReplayStart } from '../../engine/journal/holdings.ts';
+import type { Place } from '../../engine/journal/sealed-object.ts';
 import { openRestoreTarget, type RestoreTarget } from '../../engine/transfer/restore-target.ts';
 import { Threads } from '../../ground/threads/threads.ts';
 
@@ -82,7 +85,7 @@ type Recovering = RecoverOptions & { readonly threads: Threads };
 async function recoverPinned(options: Recovering): Promise<Recovered> {
   const { journal } = options.reading;
   const unusable = new Map<string, HoldfastError>();
-  let how: Attempt = { unusable, isFirst: true, mayGuess: true };
+  let how: Attempt = { unusable, isFirst: true, mayGuess: true, lost: null };
   for (let replans = 0; ; how = { ...how, isFirst: false }) {
     const { n } = await journal.log.sync();
     try {
@@ -98,7 +101,11 @@ async function recoverPinned(options: Recovering): Promise<Recovered> {
       }
       // The plan was right when it was made: what has gone since leads to a newer base.
       const hasMoved = (await journal.log.sync()).n > n;
-      if (!isHoldfastError(error, 'OBJECT_MISSING') || !hasMoved || ++replans === RECOVERY_PLANS_MAX) throw error;
+      if (isHoldfastError(error, 'OBJECT_MISSING') && hasMoved && ++replans < RECOVERY_PLANS_MAX) continue;
+      // A base that holds what the batch held leads there without it.
+      const lost = lostBatchOf(error);
+      if (lost === null || (how.lost !== null && comparePlaces(lost, how.lost.place) <= 0)) throw error;
+      how = { ...how, lost: { place: lost, why: how.lost?.why ?? error } };
     }
   }
 }
@@ -110,6 +117,8 @@ interface Attempt {
   readonly isFirst: boolean;
   /** Whether the base that is tried first is written while what follows it is still read. */
   readonly mayGuess: boolean;
+  /** The last batch that was found not to be had, and what the first one was told with. */
+  readonly lost: { readonly place: Place; readonly why: unknown } | null;
 }
 
 /** A snapshot of a base that cannot be had as it was. */
@@ -141,7 +150,7 @@ async function recoverOnce(options: Recovering, attempt: Attempt): Promise<Recov
   const begin = (start: StartIn): void => void begun.push(beginBase(options, start, targets, planned.promise, progress));
   const onStart = (start: StartIn): void => void (attempt.mayGuess && begun.length === 0 && begin(start));
   try {
-    const plan = await planAround(options, attempt.unusable, onStart);
+    const plan = await planAround(options, attempt, onStart);
     planned.resolve(plan);
     if (begun.length === 0) begin(plan);
     const [base] = begun;
@@ -236,14 +245,14 @@ async function restoreBase({ bases }: Recovering, region: string, id: string, in
 /** A plan without the bases that were found to be of no use; where there is none the first of these says why, unless somebody is silent. */
 async function planAround(
   { reading, point }: Recovering,
-  unusable: Attempt['unusable'],
+  { unusable, lost }: Attempt,
   onStart: (start: StartIn) => void,
 ): Promise<RecoveryPlan> {
   try {
-    return await planRecovery(reading, { point, unusable: new Set(unusable.keys()), onStart });
+    return await planRecovery(reading, { point, unusable: new Set(unusable.keys()), beyond: lost?.place ?? null, onStart });
   } catch (error) {
     const [first] = unusable.values();
-    throw first === undefined || isSilence(error) ? error : first;
+    throw isSilence(error) ? error : (lost?.why ?? first ?? error);
   }
 }
 

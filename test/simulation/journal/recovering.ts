@@ -2,10 +2,13 @@
 import { HoldfastError, isHoldfastError } from '../../../src/domain/errors.ts';
 import type { Journal } from '../../../src/engine/journal/journal.ts';
 import type { BaseImage } from '../../../src/engine/journal/keeping/bases.ts';
+import { lostBatchOf } from '../../../src/engine/journal/reading/copies.ts';
+import { comparePlaces } from '../../../src/engine/journal/reading/marks.ts';
 import { listPoints } from '../../../src/engine/journal/reading/points.ts';
-import { readingOf, type Reading } from '../../../src/engine/journal/reading/reading.ts';
+import { isDamage, isSilence, readingOf, type Reading } from '../../../src/engine/journal/reading/reading.ts';
 import { planRecovery, type Point, type RecoveryPlan } from '../../../src/engine/journal/recovery/plan.ts';
 import { replay } from '../../../src/engine/journal/recovery/replay.ts';
+import type { Place } from '../../../src/engine/journal/sealed-object.ts';
 import type { Opened } from '../../../src/engine/journal/takeover/opened.ts';
 import type { Process } from '../scheduler.ts';
 import { Violation } from '../violation.ts';
@@ -31,12 +34,12 @@ function isHarmed({ regions }: World, region: string, object: string): boolean {
 
 /** The volumes at a point. Errors as of `planRecovery` and `replay`. */
 export async function recoverAt(world: World, process: Process, journal: Journal, point: Point): Promise<Content> {
-  const unusable = new Set<string>();
+  const found = nothingFound();
   for (let tries = 1; ; tries++)
     try {
-      return await recoverOnce(world, process, journal, point, unusable);
+      return await recoverOnce(world, process, journal, point, found);
     } catch (error) {
-      if (tries === RECOVERIES_MAX || !isOfBase(error, unusable)) throw error;
+      if (tries === RECOVERIES_MAX || !isOfBase(error, found)) throw isSilence(error) ? error : (found.lost?.why ?? error);
       // The floor rose under the plan, and what it began with is collected: a newer base leads there.
       world.count('recoveries planned anew');
       await journal.log.sync();
@@ -45,12 +48,26 @@ export async function recoverAt(world: World, process: Process, journal: Journal
 
 const RECOVERIES_MAX = 4;
 
-/** Whether another base may lead there: it was collected under the plan, or it is damaged, and then it is not taken again. A batch is asked of every region at once. */
-export function isOfBase(error: unknown, unusable: Set<string>): boolean {
-  if (!isHoldfastError(error, 'OBJECT_MISSING', 'DAMAGED')) return false;
+/** What is not to be had, as a recovery has found. */
+export interface Found {
+  /** Snapshots of bases. */
+  readonly unusable: Set<string>;
+  /** The last batch that is nowhere as it was written, and what the first one was told with. */
+  lost: { readonly place: Place; readonly why: unknown } | null;
+}
+
+export const nothingFound = (): Found => ({ unusable: new Set(), lost: null });
+
+/** Whether another base may lead there: it was collected under the plan; or it, or a batch above it, is damaged, and then it is not taken again. */
+export function isOfBase(error: unknown, found: Found): boolean {
+  if (!isDamage(error)) return false;
   const { snapshot } = error.details;
-  if (typeof snapshot === 'string') unusable.add(snapshot);
-  return typeof snapshot === 'string' || error.code === 'OBJECT_MISSING';
+  if (typeof snapshot === 'string') found.unusable.add(snapshot);
+  if (typeof snapshot === 'string' || error.code === 'OBJECT_MISSING') return true;
+  const place = lostBatchOf(error);
+  if (place === null || (found.lost !== null && comparePlaces(place, found.lost.place) <= 0)) return false;
+  found.lost = { place, why: found.lost?.why ?? error };
+  return true;
 }
 
 interface OpenedPoint {
@@ -66,12 +83,12 @@ export async function openPoint(
   process: Process,
   journal: Journal,
   point: Point,
-  found: ReadonlySet<string> = new Set(),
+  found: Found = nothingFound(),
 ): Promise<OpenedPoint> {
   const reading = readingIn(world, journal);
-  const unusable = new Set(found);
+  const unusable = new Set(found.unusable);
   for (;;) {
-    const plan = await planRecovery(reading, { point, unusable });
+    const plan = await planRecovery(reading, { point, unusable, beyond: found.lost?.place ?? null });
     const { start, region } = plan;
     const images = new Map<number, BaseImage>();
     const missing: string[] = [];
@@ -87,14 +104,8 @@ export async function openPoint(
   }
 }
 
-async function recoverOnce(
-  world: World,
-  process: Process,
-  journal: Journal,
-  point: Point,
-  unusable: ReadonlySet<string>,
-): Promise<Content> {
-  const { reading, plan, images } = await openPoint(world, process, journal, point, unusable);
+async function recoverOnce(world: World, process: Process, journal: Journal, point: Point, found: Found): Promise<Content> {
+  const { reading, plan, images } = await openPoint(world, process, journal, point, found);
   const content = [...EMPTY_CONTENT];
   for (const [volume, image] of images) {
     const bytes = Buffer.alloc(image.sizeBytes);

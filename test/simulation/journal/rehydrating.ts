@@ -12,7 +12,7 @@ import type { Process } from '../scheduler.ts';
 import { drawOp } from './draw-op.ts';
 import { BLOCK_BYTES, BLOCKS, type Moment } from './histories.ts';
 import { createInstant, EXTENT_BYTES, type FetchExtent, type InstantVolumes } from './instant.ts';
-import { isOfBase, openPoint } from './recovering.ts';
+import { isOfBase, nothingFound, openPoint, type Found } from './recovering.ts';
 import type { World } from './world.ts';
 
 /** Tries of an extent, each over a plan of its own. */
@@ -42,16 +42,16 @@ async function use(world: World, process: Process, disks: InstantVolumes): Promi
 /** One overlay for all; who finds that it does not do any more makes the next. */
 function fetchFrom(world: World, process: Process, journal: Journal, point: Point): FetchExtent {
   let opened: Promise<Overlay> | null = null;
-  const unusable = new Set<string>();
+  const found = nothingFound();
   return async (volume, extent) => {
     for (let tries = 1; ; tries++) {
-      const overlay = (opened ??= overlayAt(world, process, journal, point, unusable));
+      const overlay = (opened ??= overlayAt(world, process, journal, point, found));
       try {
         const into = Buffer.alloc(EXTENT_BYTES, 0xff);
         await (await overlay).read(volume, into, extent * EXTENT_BYTES);
         return into;
       } catch (error) {
-        if (tries === TRIES_MAX || !(isOfBase(error, unusable) || isSilence(error) || isHoldfastError(error, 'POINT_GONE'))) throw error;
+        if (tries === TRIES_MAX || !(isOfBase(error, found) || isSilence(error) || isHoldfastError(error, 'POINT_GONE'))) throw error;
         if (opened === overlay) opened = null;
         world.count('rehydrations planned anew');
         await process.nap(world.random.below(40));
@@ -65,9 +65,9 @@ export async function overlayAt(
   process: Process,
   journal: Journal,
   point: Point,
-  unusable: ReadonlySet<string> = new Set(),
+  found: Found = nothingFound(),
 ): Promise<Overlay> {
-  const { reading, plan, images } = await openPoint(world, process, journal, point, unusable);
+  const { reading, plan, images } = await openPoint(world, process, journal, point, found);
   return createOverlay(reading, plan, async (volume, into, offset) => {
     const image = images.get(volume);
     if (image === undefined) into.fill(0);

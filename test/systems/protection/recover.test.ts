@@ -86,6 +86,17 @@ test('a body that is damaged in one region is taken from another, and told; in n
   expect((await world.small.journal.log.sync()).pins.size).toBe(0);
 });
 
+test('a body that is damaged in every region is left for a base that holds what it held, in whichever region', async () => {
+  const { world } = await worldOf(9, 4);
+  const { point, content } = world.moments.at(-1)!;
+  await world.fold('b');
+  for (const region of REGIONS) flip(world.small.stores.get(region)!, batchName(1, 0), 1);
+  const paths = world.paths();
+  // The empty volume would do for `a`, and the batch, if it could be had.
+  expect(await world.recover(point, { prefer: ['a'] }, paths)).toMatchObject({ region: 'b', baseSeq: point.seq });
+  expect(firstDifference(paths, content)).toBeNull();
+});
+
 test('a base that is damaged is left for another; where there is none its extent and object are named', async () => {
   const { world } = await worldOf(2, 3);
   const { point, content } = world.moments.at(-1)!;

@@ -183,6 +183,13 @@ async function byNewestView<T>({ journal: { log } }: Reading, fetch: (state: Jou
     }
 }
 
+/** Which batch an error says to be in no region, or in none as it was written; null: it says something else. */
+export function lostBatchOf(error: unknown): Place | null {
+  if (!isDamage(error)) return null;
+  const { epoch, index } = error.details;
+  return typeof epoch === 'number' && typeof index === 'number' ? { epoch, index } : null;
+}
+
 /** Why a batch cannot be had: somebody's silence before all, for it may be there. */
 export function nowhere({ silent, refused }: Nowhere, at: Place, soundSeq?: number): HoldfastError {
   const details = { epoch: at.epoch, index: at.index, ...(soundSeq === undefined ? {} : { soundSeq }) };

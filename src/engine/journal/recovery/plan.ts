@@ -14,6 +14,7 @@ import type { ReplayStart } from '../holdings.ts';
 import { readHistory, type ReadHead } from '../reading/history.ts';
 import { markAfter } from '../reading/marks.ts';
 import { isDamage, unheard, type Reading } from '../reading/reading.ts';
+import type { Place } from '../sealed-object.ts';
 import type { Epoch, JournalState } from '../state.ts';
 import { startsFor, type StartIn } from './starts.ts';
 import { createStretchMap, ZEROS, type Stretches } from './stretches.ts';
@@ -49,6 +50,8 @@ export interface Wanted {
   readonly point: Point;
   /** Ids of snapshots of bases that are not to be had, as somebody has found. */
   readonly unusable?: ReadonlySet<string>;
+  /** A batch whose data is not to be had, as somebody has found: it is planned over a base that holds it. */
+  readonly beyond?: Place | null;
   /** Told of each base that it is tried over, before what follows it is read. The last one is the plan's. */
   readonly onStart?: (start: StartIn) => void;
 }
@@ -87,7 +90,7 @@ function refuseOutside(state: JournalState, point: Point): void {
 async function planFrom(
   reading: Reading,
   state: JournalState,
-  { point, unusable = new Set<string>(), onStart = () => undefined }: Wanted,
+  { point, unusable = new Set<string>(), beyond = null, onStart = () => undefined }: Wanted,
 ): Promise<RecoveryPlan> {
   refuseOutside(state, point);
   const gaps = new Set<number>();
@@ -95,7 +98,7 @@ async function planFrom(
   let why: unknown = gone(point, 'no base leads there');
   for (;;) {
     // A gap that was met rules out others, too, so the list is made anew.
-    const next = startsFor(reading, state, { seq: point.seq, gaps, unusable }).find(({ region }) => !tried.has(region));
+    const next = startsFor(reading, state, { seq: point.seq, gaps, unusable, beyond }).find(({ region }) => !tried.has(region));
     if (next === undefined) throw gaps.size > 0 && !isSilent(why) ? gone(point, `order was lost at ${Math.max(...gaps)}`) : why;
     tried.add(next.region);
     onStart(next);

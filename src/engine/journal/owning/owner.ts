@@ -445,7 +445,11 @@ export class Owner implements AsyncDisposable {
   }
 
   #goOn(opened: Opened): void {
-    if (this.#ended !== null) return;
+    // Who waits for the opening waits no more, and finds that it has ended.
+    if (this.#ended !== null) {
+      this.#opening = null;
+      return;
+    }
     const before = this.#writer;
     const gone = before.opened.members.filter(({ region }) => !opened.members.some((member) => member.region === region));
     this.#spares = [...this.#spares.filter(({ region }) => !gone.some((member) => member.region === region)), ...gone];

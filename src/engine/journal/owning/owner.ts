@@ -413,14 +413,14 @@ export class Owner implements AsyncDisposable {
     const before = this.#writer;
     const owner = markedOwner(ownerName(before.opened.owner), environment);
     if (afterMs > 0) await environment.sleep(afterMs);
-    for (let failures = 1; this.#ended === null; failures++)
+    let opened: Opened | null = null;
+    for (let failures = 1; opened === null && this.#ended === null; failures++)
       try {
-        const opened = await openAgain({
+        opened = await openAgain({
           ...{ journal: this.#journal, owner, closing: before.opened, members },
           end: () => this.#endWith(members),
           labelUs: before.labelUs,
         });
-        return this.#goOn(opened);
       } catch (error) {
         if (!isHoldfastError(error, ...TO_BE_TRIED_AGAIN)) {
           this.#end(error);
@@ -430,7 +430,9 @@ export class Owner implements AsyncDisposable {
           environment.alarm('a journal cannot be opened again yet', { epoch: before.opened.epoch, code: error.code, failures });
         await waitAfter(environment, failures);
       }
+    // However it went: who waits for it looks at this and at `#ended`, in a loop.
     this.#opening = null;
+    if (opened !== null && this.#ended === null) this.#goOn(opened);
   }
 
   /** The end by what was confirmed: by all of a pair; by one that stays, in mode `local`, or by one at all. */
@@ -445,11 +447,6 @@ export class Owner implements AsyncDisposable {
   }
 
   #goOn(opened: Opened): void {
-    // Who waits for the opening waits no more, and finds that it has ended.
-    if (this.#ended !== null) {
-      this.#opening = null;
-      return;
-    }
     const before = this.#writer;
     const gone = before.opened.members.filter(({ region }) => !opened.members.some((member) => member.region === region));
     this.#spares = [...this.#spares.filter(({ region }) => !gone.some((member) => member.region === region)), ...gone];
@@ -459,7 +456,6 @@ export class Owner implements AsyncDisposable {
     this.#held.dropThrough(opened.start - 1);
     this.#held.rewind(opened.start - 1);
     this.#pace.rewind();
-    this.#opening = null;
     this.#doubted = false;
     this.#planned = false;
     this.#openedAtMs = this.#clock.nowMs();

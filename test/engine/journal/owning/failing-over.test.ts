@@ -2,6 +2,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { withFaults } from '../../../../src/ground/stores/faulty.ts';
+import { Gate } from './gate.ts';
 import { brokenPromises, readAll } from './reader.ts';
 import { createWorld, member, ownPair, write, type World } from './world.ts';
 
@@ -122,6 +123,21 @@ test('members are changed on request, and everything goes on', async () => {
   await expect(owner.changeMembers([member('c')])).rejects.toMatchObject({ code: 'ARGUMENT_INVALID' });
   await expect(owner.changeMembers([member('c'), member('e')])).rejects.toMatchObject({ code: 'ARGUMENT_INVALID' });
   expect(owner.status().state).toBe('owning');
+});
+
+test('an owner that is ended while it opens its next epoch says so to all who wait for that', async () => {
+  const gate = new Gate();
+  const journal = await world.open((store, of) => gate.around(store, of));
+  const owner = await ownPair(journal, 'one');
+  await owner.append([write('x')]);
+  await owner.flush();
+  gate.stopAt(gate.calls.length + 1, 'before');
+  const asked = Promise.allSettled([['c', 'd'] as const, ['a', 'd'] as const].map((names) => owner.changeMembers(names.map(member))));
+  await gate.reached;
+  const closed = owner[Symbol.asyncDispose]();
+  gate.release();
+  expect(await asked).toEqual([1, 2].map(() => ({ status: 'rejected', reason: expect.objectContaining({ code: 'JOURNAL_FENCED' }) })));
+  await closed;
 });
 
 test('confirmations of an older epoch count no more: a put that lands after the failure point acknowledges nothing', async () => {

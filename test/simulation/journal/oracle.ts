@@ -333,8 +333,9 @@ export function createOracle({ key, histories, regions, count, trace }: OracleOp
     }
   };
 
-  /** Whether a batch in a region says that everything up to there is acknowledged. */
+  /** Whether a batch in a region says that everything up to there is acknowledged; below the floor the log does, and no batch needs to be there. */
   const isSaid = (region: string, epoch: number, seq: number): boolean => {
+    if (seq <= state.floor) return true;
     for (let index = 0; ; index++) {
       const batch = born.get(placeOf(epoch, index));
       if (batch === undefined) return false;

@@ -64,6 +64,8 @@ export interface SimulatedRegion {
   readonly objects: Objects;
   readonly place: Place;
   condition: 'here' | 'away' | 'gone';
+  /** The epoch that was current when it was destroyed. */
+  goneIn: number | null;
   /** What objects were that have rotted or vanished, by name; and the names of all that ever did. */
   readonly harmed: Map<string, Buffer>;
   readonly wasHarmed: Set<string>;
@@ -202,6 +204,7 @@ export function createWorld({ seed, mode, now, trace }: WorldOptions): World {
       const region = regions.get(name);
       if (region === undefined || region.condition === 'gone' || world.lost().size >= DESTROYED_MAX || !mayDestroy(world, name)) return;
       region.condition = 'gone';
+      region.goneIn = oracle.state().current;
       for (const object of [...region.objects.byName.keys()]) region.objects.harm(object, null);
       count('regions destroyed');
       trace?.(`       ${name} is destroyed`);
@@ -232,6 +235,7 @@ function regionOf(name: string, observer: ObjectsObserver, delay: () => number):
     name,
     objects,
     condition: 'here',
+    goneIn: null,
     harmed,
     wasHarmed: new Set(),
     place: { objects, label: `${name}:`, condition: () => region.condition, delay },
@@ -265,8 +269,9 @@ function mayDestroy({ oracle, mode, regions }: World, name: string): boolean {
     return [...state.epochs.values()].every((epoch) => {
       if (kept !== undefined && epoch.epoch < kept.at.epoch) return true;
       return left.some((other) => {
-        // A member of a pair has all that was acknowledged, and what was not is held twice before it is below an end: one may go.
-        const isFirst = epoch.full.every((holder) => regions.get(holder)?.condition !== 'gone');
+        // A member of a pair has all that was acknowledged, and what was not is held twice before it is below an end: one may go, and none
+        // that may have held it has gone yet.
+        const isFirst = [...regions.values()].every(({ goneIn }) => goneIn === null || goneIn < epoch.epoch);
         const wasMember = mode === 'pair' && isFirst && epoch.members.some((member) => member.region === other);
         const has = epoch.end === null ? isMember(other) : wasMember || epoch.full.includes(other);
         const theirs = keptIn(other);

@@ -57,7 +57,7 @@ export interface BackfilledRegion extends Backfilled {
   readonly region: string;
 }
 
-/** Brings each current member what it lacks of closed epochs, one after another. Errors as of `backfillRegion`. */
+/** Brings each current member what it lacks of closed epochs, one after another. The first error as of `backfillRegion`, when all had their turn. */
 export async function backfillStream(reading: Reading, onRegion: (region: string) => void): Promise<readonly BackfilledRegion[]> {
   const { log } = reading.journal;
   const state = await log.sync();
@@ -65,9 +65,16 @@ export async function backfillStream(reading: Reading, onRegion: (region: string
     [...state.epochs.values()].some((epoch) => epoch.end !== null && !holdsAll(state, region, epoch)),
   );
   const filled: BackfilledRegion[] = [];
+  const failed: unknown[] = [];
   for (const { region } of lacking) {
     onRegion(region);
-    filled.push({ region, ...(await backfillRegion(reading, region)) });
+    try {
+      filled.push({ region, ...(await backfillRegion(reading, region)) });
+    } catch (error) {
+      reading.signal?.throwIfAborted();
+      failed.push(error);
+    }
   }
+  if (failed.length > 0) throw failed[0];
   return filled;
 }

@@ -5,6 +5,7 @@ import type { Bases } from '../../../src/engine/journal/keeping/bases.ts';
 import { collectRegion } from '../../../src/engine/journal/keeping/collecting.ts';
 import { foldRegion } from '../../../src/engine/journal/keeping/fold.ts';
 import { applyRetention, datesOf } from '../../../src/engine/journal/keeping/retention.ts';
+import { isDamage } from '../../../src/engine/journal/reading/reading.ts';
 import { currentEpoch, type JournalState } from '../../../src/engine/journal/state.ts';
 import type { Process } from '../scheduler.ts';
 import { readingIn } from './recovering.ts';
@@ -13,13 +14,19 @@ import type { World } from './world.ts';
 const basesIn = (world: World, process: Process): ReadonlyMap<string, Bases> =>
   new Map([...world.regions.keys()].map((region) => [region, world.basesOf(process, region)]));
 
-/** Fills the members of the current epoch up. */
+/** Fills the members of the current epoch up. One that cannot be filled keeps none of the others from it: outside, each is a job of its own. */
 export async function backfill(world: World, process: Process, journal: Journal): Promise<void> {
-  for (const { region } of currentEpoch(await journal.log.sync())?.members ?? []) {
-    const { held, basesCopied } = await backfillRegion(readingIn(world, journal), region, { bases: basesIn(world, process) });
-    if (held.length > 0) world.count('backfills');
-    if (basesCopied > 0) world.count('bases copied');
-  }
+  const damage: unknown[] = [];
+  for (const { region } of currentEpoch(await journal.log.sync())?.members ?? [])
+    try {
+      const { held, basesCopied } = await backfillRegion(readingIn(world, journal), region, { bases: basesIn(world, process) });
+      if (held.length > 0) world.count('backfills');
+      if (basesCopied > 0) world.count('bases copied');
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      damage.push(error);
+    }
+  if (damage.length > 0) throw damage[0];
 }
 
 /** Folds a region, or every member in turn, at the newest batch or at one of chance. */

@@ -41,16 +41,18 @@ export interface Backfilled {
 
 /**
  * Fills a region until it holds all closed epochs, oldest first. OBJECT_MISSING or DAMAGED when a batch is in no region as it was
- * written and no base leads past it; STORE_UNREACHABLE when one may be in a region that is silent.
+ * written and no base leads past it, told when the other epochs are filled; STORE_UNREACHABLE when one may be in a region that is silent.
  */
 export async function backfillRegion(reading: Reading, region: string, options: BackfillOptions = {}): Promise<Backfilled> {
   const { log } = reading.journal;
   const held: number[] = [];
+  const failed = new Map<number, unknown>();
   const done = { batches: 0, bytes: 0, basesCopied: 0 };
   for (;;) {
     const state = await log.sync();
-    const epoch = [...state.epochs.values()].find((one) => one.end !== null && !holdsAll(state, region, one) && !held.includes(one.epoch));
-    if (epoch === undefined) return { held, ...done };
+    const isOver = ({ epoch, end }: Epoch): boolean => end === null || held.includes(epoch) || failed.has(epoch);
+    const epoch = [...state.epochs.values()].find((one) => !isOver(one) && !holdsAll(state, region, one));
+    if (epoch === undefined) break;
     try {
       const copied = await fillEpoch(reading, state, epoch, region, options);
       done.batches += copied.batches;
@@ -58,13 +60,17 @@ export async function backfillRegion(reading: Reading, region: string, options: 
     } catch (error) {
       if (!isDamage(error)) throw error;
       // Where others have dropped it, a base of theirs stands for it. An old view may have looked for what is dropped since.
-      if (await copyBase(reading, region, options.bases)) done.basesCopied++;
-      else if ((await log.sync()).n === state.n) throw error;
+      if (await copyBase(reading, region, options.bases)) {
+        done.basesCopied++;
+        failed.clear();
+      } else if ((await log.sync()).n === state.n) failed.set(epoch.epoch, error);
       continue;
     }
     await log.append((now) => (now.epochs.get(epoch.epoch)?.full.includes(region) ? null : { kind: 'HELD', epoch: epoch.epoch, region }));
     held.push(epoch.epoch);
   }
+  for (const first of failed.values()) throw first;
+  return { held, ...done };
 }
 
 interface Copied {

@@ -12,7 +12,7 @@ import { createMemoryBases } from './memory-bases.ts';
 
 /** Epoch 1 in a and b, four batches; epoch 2 in b and c, open. */
 async function twoEpochs(wrap?: (region: string, store: ObjectStore) => ObjectStore) {
-  const world = new SmallJournal(['a', 'b', 'c'], wrap);
+  const world = new SmallJournal(['a', 'b', 'c', 'd'], wrap);
   await world.open('pair', ['a', 'b']);
   const put = [];
   for (let i = 0; i < 4; i++) put.push(await world.put({ records: 'wf', in: ['a', 'b'] }));
@@ -58,6 +58,16 @@ test('what is damaged at one source comes from the other, and a copy that is dam
   expect(await backfillRegion(world.reading({ prefer: ['a'] }), 'c')).toMatchObject({ held: [1] });
   for (const [i, { stored }] of put.entries()) expect(world.stores.get('c')!.objects.get(copyName(1, i))).toEqual(stored);
   expect(world.damage.map(({ region }) => region).sort()).toEqual(['a', 'c']);
+});
+
+test('an epoch that cannot be filled keeps no other from it, and is told in the end', async () => {
+  const { world, put } = await twoEpochs();
+  await world.put({ records: 'wf', in: ['b', 'c'] });
+  const third = await world.open('pair', ['a', 'd']);
+  for (const region of ['a', 'b']) world.stores.get(region)!.objects.delete(put[2]!.name);
+  await expect(backfillRegion(world.reading(), 'd')).rejects.toMatchObject({ code: 'OBJECT_MISSING', details: { epoch: 1, index: 2 } });
+  expect(fullIn(world, 1)).toEqual(['a', 'b']);
+  expect(fullIn(world, third - 1)).toEqual(['b', 'c', 'd']);
 });
 
 test('what is in no region is not held anywhere, and where one is silent nothing is given up', async () => {

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { withFaults } from '../../../../src/ground/stores/faulty.ts';
 import { Gate } from './gate.ts';
 import { brokenPromises, readAll } from './reader.ts';
-import { createWorld, member, ownPair, write, type World } from './world.ts';
+import { comesToBe, createWorld, member, ownPair, write, type World } from './world.ts';
 
 let world: World;
 beforeEach(async () => {
@@ -78,7 +78,8 @@ test('without a spare the owner waits for its member, and acknowledges nothing m
   world.away.add('b');
   let answered = false;
   const flushed = owner.flush().then(() => (answered = true));
-  await new Promise((resolve) => setTimeout(resolve, 150));
+  await comesToBe(() => owner.status().members[1]?.lastError != null);
+  await wait(150);
   expect(answered).toBe(false);
   expect(owner.status()).toMatchObject({ state: 'owning', acknowledged: 0 });
   expect(owner.status().members[1]).toMatchObject({ region: 'b', confirmed: 0, lastError: 'STORE_UNREACHABLE' });
@@ -92,7 +93,8 @@ test('while the log is away nobody fails over, and a member that comes back is e
   await using owner = await ownPair(journal, 'one', { spares: [member('c')] });
   world.away.add('b').add('log');
   const flushed = owner.flush();
-  await new Promise((resolve) => setTimeout(resolve, 150));
+  await comesToBe(() => owner.status().state === 'opening');
+  await wait(150);
   expect(owner.status()).toMatchObject({ state: 'opening', acknowledged: 0 });
   world.away.delete('b');
   await flushed;
@@ -147,13 +149,15 @@ test('confirmations of an older epoch count no more: a put that lands after the 
     of !== 'b' ? store : { ...store, put: async (...args) => (await late, store.put(...args)) },
   );
   await using owner = await ownPair(journal, 'one', {
-    limits: { batchMs: 10, memberMsMax: 40, memberAttemptsMax: 1e9 },
+    // Longer than a slow machine takes for a put that is answered.
+    limits: { batchMs: 10, memberMsMax: 500, memberAttemptsMax: 1e9 },
     spares: [member('c'), member('d')],
   });
   world.away.add('c').add('d');
   let answered = false;
   const flushed = owner.flush().then(() => (answered = true));
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await wait(700);
+  expect(answered).toBe(false);
   world.away.delete('c');
   // The new pair has to hold it: and c takes nothing until then.
   await flushed;
@@ -189,7 +193,7 @@ test('after an outage of both the first to answer does not throw out the other',
   await using owner = await ownPair(journal, 'one', { spares: [member('c')] });
   world.away.add('a').add('b');
   const flushed = owner.flush();
-  for (let i = 0; i < 6000 && owner.status().members.some(({ failures }) => failures < 4); i++) await wait(5);
+  await comesToBe(() => owner.status().members.every(({ failures }) => failures >= 4));
   // b is back a moment before a: no try fails after that.
   world.away.clear();
   await flushed;

@@ -8,7 +8,7 @@ import { openLocal, orphansIn, type LocalStart } from '../../../../src/engine/jo
 import { Owner, type OwnerOptions } from '../../../../src/engine/journal/owning/owner.ts';
 import type { JournalRecord } from '../../../../src/engine/journal/records.ts';
 import { contentOf, readAll } from './reader.ts';
-import { createWorld, member, QUICK, write, type World } from './world.ts';
+import { comesToBe, createWorld, member, QUICK, write, type World } from './world.ts';
 
 let world: World;
 let file: string;
@@ -50,7 +50,7 @@ test('a flush is answered by the file alone, without any region, and shipped whe
   expect(await local.owner.flush()).toBe(2);
   expect(local.owner.status()).toMatchObject({ acknowledged: 2, closed: 0, oldestOpen: { seq: 1 } });
   world.away.delete('a');
-  for (let i = 0; i < 6000 && local.owner.status().closed < 2; i++) await wait(5);
+  await comesToBe(() => local.owner.status().closed >= 2);
   expect(local.owner.status()).toMatchObject({ closed: 2, oldestOpen: null });
   expect(local.owner.status().members.map(({ confirmed }) => confirmed)).toEqual([2, 0]);
   world.away.delete('b');
@@ -85,7 +85,8 @@ test('a restarted owner ships what its file has above the end, with the same num
 
 test('with its own file a restarted owner needs no consent for a region that does not answer; anybody else does', async () => {
   {
-    await using local = await ownLocal();
+    // The flush stays in the file: no batch is formed for its age.
+    await using local = await ownLocal({ limits: { ...QUICK, batchMs: 1e6 } });
     await local.owner.append([write('x')]);
     await local.owner.drain();
     await local.owner.flush();
@@ -142,7 +143,7 @@ test('a local owner that is overtaken while it runs keeps its word by its file, 
   await local.owner.drain();
   const other = await ownLocal({ folder: path.join(world.folder, 'other'), owner: 'other', from: 'anyone' });
   await local.owner.flush().catch(() => undefined);
-  for (let i = 0; i < 6000 && local.owner.status().state !== 'ended'; i++) await wait(5);
+  await comesToBe(() => local.owner.status().state === 'ended');
   await expect(local.owner.flush()).rejects.toMatchObject({ code: 'JOURNAL_FENCED' });
   expect((await readAll(journal)).faults).toEqual([]);
   await other[Symbol.asyncDispose]();
@@ -154,7 +155,7 @@ test('whoever finds a seal acknowledges nothing, not even by its file, until the
   await other[Symbol.asyncDispose]();
   world.away.add('log');
   await local.owner.append([write('x')]);
-  for (let i = 0; i < 6000 && local.owner.status().state === 'owning'; i++) await wait(5);
+  await comesToBe(() => local.owner.status().state !== 'owning');
   expect(local.owner.status().state).toBe('opening');
   const flushed = local.owner.flush().then(
     () => 'answered',
@@ -194,7 +195,7 @@ test('nothing is shipped that the file has not synced: after a crash no region h
   await owner.flush();
   syncing = Promise.withResolvers<void>();
   await owner.append([write('not synced')]);
-  for (let i = 0; i < 6000 && owner.status().closed < 2; i++) await wait(2);
+  await comesToBe(() => owner.status().closed >= 2);
   await wait(50);
   expect(owner.status()).toMatchObject({ acknowledged: 2, closed: 2, next: 4 });
   syncing.resolve();
@@ -210,7 +211,7 @@ test('a region that lags is left out, and everything goes on with the other', as
   await local.owner.drain();
   world.away.add('b');
   await local.owner.append([write('y')]);
-  for (let i = 0; i < 6000 && local.owner.epoch === 1; i++) await wait(5);
+  await comesToBe(() => local.owner.epoch > 1);
   expect(local.owner.status().members.map(({ region }) => region)).toEqual(['a']);
   await local.owner.append([write('z')]);
   await local.owner.drain();
@@ -232,7 +233,7 @@ test('what all members hold, and the volume, leaves the file', async () => {
     (await readdir(path.join(file, (await readdir(file))[0] ?? ''))).filter((name) => name.endsWith('.wal')).length;
   expect(await segments()).toBe(2);
   local.owner.release(local.owner.next - 1);
-  for (let i = 0; i < 6000 && (await segments()) > 1; i++) await wait(5);
+  await comesToBe(async () => (await segments()) <= 1);
   expect(await segments()).toBe(1);
 });
 
@@ -245,7 +246,9 @@ test('appends are slowed when no region keeps up, and stop at the bound', async 
   const appending = (async () => {
     for (; taken < 12; taken++) await local.owner.append([write('y'.repeat(236))]);
   })();
-  await wait(300);
+  await comesToBe(() => taken >= 5 && sleeps.includes(160));
+  // Time enough for more than the bound lets in.
+  await wait(100);
   expect(taken).toBeGreaterThanOrEqual(5);
   expect(taken).toBeLessThan(9);
   expect(sleeps).toEqual(expect.arrayContaining([40, 100, 160]));
@@ -324,7 +327,7 @@ test('a member has four batches under way at the most, however far behind it is'
   await using local = await ownLocal({ journal, limits: { ...QUICK, batchMs: 1, memberMsMax: 1e9 } });
   for (let i = 0; i < 12; i++) {
     await local.owner.append([write(`${i}`)]);
-    for (let looks = 0; looks < 6000 && local.owner.status().closed <= i; looks++) await wait(1);
+    await comesToBe(() => local.owner.status().closed > i);
   }
   await local.owner.drain();
   expect(most).toBe(4);

@@ -1,11 +1,12 @@
 /** Owning an epoch over real file stores: numbers, batches, acknowledgements, back-pressure, labels. */
+import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { readBatchHead } from '../../../../src/engine/journal/batch.ts';
 import type { Journal } from '../../../../src/engine/journal/journal.ts';
 import { batchName } from '../../../../src/engine/journal/object-names.ts';
 import { decodeFold } from '../../../../src/engine/journal/owning/fold.ts';
 import { readAll } from './reader.ts';
-import { createWorld, ownPair, write, type World } from './world.ts';
+import { comesToBe, createWorld, ownPair, write, type World } from './world.ts';
 
 let world: World;
 beforeEach(async () => {
@@ -53,7 +54,9 @@ test('what nobody flushes is shipped after a while, and an idle owner says once 
   await owner.drain();
   expect(owner.status()).toMatchObject({ acknowledged: 1, oldestOpen: null });
   await owner.flush();
-  await new Promise((resolve) => setTimeout(resolve, 150));
+  await comesToBe(async () => (await headsIn(journal, 'b', owner.epoch)).length >= 4);
+  // Time enough for more of them, if there were any.
+  await wait(150);
   const heads = await headsIn(journal, 'b', owner.epoch);
   expect(heads.map(({ count, acknowledged, acknowledgedBatches }) => [count, acknowledged, acknowledgedBatches])).toEqual([
     [1, 0, 0],
@@ -108,7 +111,7 @@ test('a pair whose member is slow takes no more than its bound, then appends wai
   const appending = (async () => {
     for (; taken < 20; taken++) await owner.append([write('y'.repeat(200))]);
   })();
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await wait(100);
   expect(taken).toBeLessThan(6);
   expect(owner.status().acknowledged).toBe(0);
   world.away.delete('b');

@@ -95,6 +95,11 @@ const mayBeAway = (store: ObjectStore, name: Name | 'log', away: ReadonlySet<Nam
     return await run();
   });
 
+/** Waits for what must come to be, however slow the machine is; what comes of it is the caller's to check. */
+export async function comesToBe(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  for (const until = performance.now() + 30_000; performance.now() < until && !(await isSo());) await wait(5);
+}
+
 /** Takes the journal over as a pair, and owns it. */
 export async function ownPair(journal: Journal, owner: string, some: Partial<TakeOverOptions & OwnerOptions> = {}): Promise<Owner> {
   const opened = await takeOver(journal, { owner, mode: 'pair', members: MEMBERS, tailLost: false, ...some });

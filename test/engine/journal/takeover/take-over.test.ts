@@ -13,7 +13,7 @@ import { Owner } from '../../../../src/engine/journal/owning/owner.ts';
 import { takeOver } from '../../../../src/engine/journal/takeover/take-over.ts';
 import { withFaults } from '../../../../src/ground/stores/faulty.ts';
 import { brokenPromises, readAll } from '../owning/reader.ts';
-import { createWorld, MEMBERS, member, ownPair, QUICK, write, type World } from '../owning/world.ts';
+import { comesToBe, createWorld, MEMBERS, member, ownPair, QUICK, write, type World } from '../owning/world.ts';
 
 let world: World;
 beforeEach(async () => {
@@ -98,7 +98,7 @@ test('a surplus that one region holds is copied to a second before it can be rea
     world.away.add('b');
     void owner.flush().catch(() => undefined);
     await owner.append([write('once')]);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await comesToBe(async () => (await journal.regions.get('a')?.store.head(batchName(1, 1))) != null);
   }
   world.away.delete('b');
   const other = await world.open();
@@ -126,7 +126,7 @@ test('a batch without records has a place in the tail, too (hole 7), and a membe
     await using owner = await ownPair(lacking, 'one', { limits: { ...QUICK, memberAttemptsMax: 1e9 } });
     await owner.flush();
     const there = async () => (await journal.regions.get('a')?.store.head(batchName(1, 1))) ?? null;
-    for (let i = 0; i < 6000 && (await there()) === null; i++) await wait(5);
+    await comesToBe(async () => (await there()) !== null);
   }
   const opened = await takeOver(journal, { ...pair, owner: 'two', members: [member('a'), member('b')] });
   expect(opened.closed).toMatchObject({ end: { index: 1, seq: 1 }, full: ['a', 'b'] });

@@ -78,7 +78,7 @@ test('without a spare the owner waits for its member, and acknowledges nothing m
   world.away.add('b');
   let answered = false;
   const flushed = owner.flush().then(() => (answered = true));
-  await comesToBe(() => owner.status().members[1]?.lastError != null);
+  await comesToBe(() => (owner.status().members[1]?.lastError ?? null) !== null);
   await wait(150);
   expect(answered).toBe(false);
   expect(owner.status()).toMatchObject({ state: 'owning', acknowledged: 0 });

@@ -98,7 +98,7 @@ test('a surplus that one region holds is copied to a second before it can be rea
     world.away.add('b');
     void owner.flush().catch(() => undefined);
     await owner.append([write('once')]);
-    await comesToBe(async () => (await journal.regions.get('a')?.store.head(batchName(1, 1))) != null);
+    await comesToBe(async () => ((await journal.regions.get('a')?.store.head(batchName(1, 1))) ?? null) !== null);
   }
   world.away.delete('b');
   const other = await world.open();

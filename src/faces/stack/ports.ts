@@ -2,13 +2,19 @@
  * Free ports of the loopback interface.
  *
  * Between being found free and being bound by the server a port can be taken by somebody else: rare, and then the server
- * ends while it starts, with a message that says so. All ports of one call differ, because they are held until all are found.
+ * ends while it starts, with a message that says so. Rare because they lie below those that the kernel gives to outgoing connections (from
+ * 32,768 on): one of these may take any of its ports at any time, also that of a server which is started again at its old one.
+ * All ports of one call differ, because they are held until all are found.
  */
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { Server } from 'node:net';
 
 export const LOOPBACK = '127.0.0.1';
+
+const PORTS = { from: 12_000, below: 32_768 } as const;
+const TRIES = 50;
 
 async function listen(port: number): Promise<Server | null> {
   const server = createServer();
@@ -17,6 +23,15 @@ async function listen(port: number): Promise<Server | null> {
     () => server,
     () => null,
   );
+}
+
+/** At any port that is free. */
+async function listenAnywhere(): Promise<Server | null> {
+  for (let tries = 0; tries < TRIES; tries++) {
+    const server = await listen(randomInt(PORTS.from, PORTS.below));
+    if (server !== null) return server;
+  }
+  return listen(0);
 }
 
 const portOf = (server: Server): number => {
@@ -30,7 +45,7 @@ export async function freePorts(wishes: readonly number[]): Promise<readonly num
   const held: Server[] = [];
   try {
     for (const wish of wishes) {
-      const server = (await listen(wish)) ?? (await listen(0));
+      const server = (wish === 0 ? null : await listen(wish)) ?? (await listenAnywhere());
       if (server !== null) held.push(server);
     }
     return held.map(portOf);

@@ -1,9 +1,8 @@
 /** A receiver, or another server of the product, as a process of its own, over real sockets, that can be killed and started again at the same port. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { workerArguments, type ProcessRole } from '../../../src/faces/cli/worker-entry.ts';
+import { freePorts } from '../../../src/faces/stack/ports.ts';
 import type { Variables } from '../../../src/ground/configuration/configuration.ts';
 
 const READY = 'the receiver is serving';
@@ -54,9 +53,6 @@ export function spawnServer(role: ProcessRole, readyWhen: string, variables: Var
 }
 
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
+  const [port] = await freePorts([0]);
   return port;
 }

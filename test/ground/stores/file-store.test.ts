@@ -3,6 +3,7 @@ import { randomFillSync } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { fileStoreError } from '../../../src/ground/stores/file-errors.ts';
@@ -150,23 +151,21 @@ test('a long folder that is listed from memory still shows what is new', async (
 test('exactly one of the racers in four processes wins each name', async () => {
   const rounds = 50;
   const racer = join(import.meta.dirname, 'racer.ts');
-  const start = String(Date.now() + 1500);
-  const outputs = await Promise.all(
-    ['a', 'b', 'c', 'd'].map(async (id) => {
-      const child = spawn(process.execPath, [racer, root, String(rounds), id, start], { stdio: ['ignore', 'pipe', 'inherit'] });
-      let output = '';
-      for await (const chunk of child.stdout) output += String(chunk);
-      return output;
-    }),
-  );
-  const won = outputs.flatMap((output) => output.split('\n').filter((line) => line !== ''));
+  const racers = ['a', 'b', 'c', 'd'].map((id) => {
+    const child = spawn(process.execPath, [racer, root, String(rounds), id], { stdio: ['pipe', 'pipe', 'inherit'] });
+    return { child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() };
+  });
+  for (const { lines } of racers) expect(await lines.next()).toEqual({ done: false, value: 'ready' });
+  for (const { child } of racers) child.stdin.end();
+  const outputs = await Promise.all(racers.map(({ lines }) => Array.fromAsync({ [Symbol.asyncIterator]: () => lines })));
+  const won = outputs.flat();
   expect(won).toHaveLength(rounds);
-  expect(new Set(outputs.filter((output) => output !== '')).size).toBeGreaterThan(1);
+  expect(outputs.filter((output) => output.length > 0).length).toBeGreaterThan(1);
   for (const line of won) {
     const [name = '', id = ''] = line.split(' ');
     expect((await store.get(name))?.toString('utf8', 0, id.length)).toBe(id);
   }
-}, 30_000);
+});
 
 test('a full disk is STORE_FULL, leaves nothing, and the store goes on when there is room', async () => {
   const disk = join(folder, 'disk');

@@ -14,7 +14,8 @@ const connect = (over: Partial<S3StoreOptions> = {}): Promise<S3Store> =>
     bucket: 'bucket',
     prefix: 'pre/fix/',
     credentials: { accessKeyId: 'id', secretAccessKey: 'hush' },
-    idleTimeoutMs: 150,
+    // Longer than a slow machine stands still, for most servers here answer.
+    idleTimeoutMs: 2000,
     ...over,
   });
 beforeAll(async () => {

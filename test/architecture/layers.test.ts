@@ -100,7 +100,7 @@ beforeAll(async () => {
     execFile(process.execPath, lint, { cwd: tree, maxBuffer: 1 << 24 }, (_status, stdout) => resolve(stdout));
   });
   findings = Report.parse(JSON.parse(output)).diagnostics;
-}, 60_000);
+});
 
 afterAll(() => rm(tree, { recursive: true, force: true }));
 

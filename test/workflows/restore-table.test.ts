@@ -45,7 +45,7 @@ describeBoth('restoreTable', () => {
   afterAll(async () => {
     await kafka[Symbol.asyncDispose]();
     await stage[Symbol.asyncDispose]();
-  }, 60_000);
+  });
 
   const at = { kind: 'time', us: ORDERS_START_US + BAD_US - 1 } as const;
   const file = (name: string): PastOutput => ({ kind: 'file', path: path.join(folder, name), format: 'jsonl' });
@@ -61,7 +61,7 @@ describeBoth('restoreTable', () => {
     expect(readFileSync(path.join(folder, 'lost.jsonl'), 'utf8').split('\n')).toHaveLength(ROWS + 1);
     expect(readdirSync(folder)).toEqual(['lost.jsonl']);
     expect(await stage.failure('restoreTable', { table: 'orders', at, output: file('lost.jsonl') })).toBe('TARGET_EXISTS');
-  }, 60_000);
+  });
 
   test('a topic, again after a lost answer; one that came to nothing is removed', async () => {
     expect(await stage.run('restoreTable', { table: 'orders', at, output: topic('lost-orders') })).toMatchObject({ rows: ROWS });
@@ -70,7 +70,7 @@ describeBoth('restoreTable', () => {
     expect(await kafka.admin.listTopics()).toContain('lost-orders');
     expect(await stage.failure('restoreTable', { table: 'orders', at, output: topic('refused') })).toBe('TARGET_FULL');
     expect(await kafka.admin.listTopics()).not.toContain('refused');
-  }, 60_000);
+  });
 
   test('one that is cancelled leaves nothing', async () => {
     const job = await stage.start('restoreTable', { table: 'orders', at, output: topic('held') });
@@ -82,12 +82,12 @@ describeBoth('restoreTable', () => {
     expect(await kafka.admin.listTopics()).not.toContain('held');
     const { jobs } = await stage.installation.home.catalog.sync();
     expect(jobs.get(job.workflowId)?.ended).toMatchObject({ outcome: 'cancelled' });
-  }, 60_000);
+  });
 
   test('a host that is not there is waited for, and told', async () => {
     const job = await stage.start('restoreTable', { table: 'orders', at, output: file('elsewhere.jsonl'), host: 'elsewhere' });
     await until(job, (status) => status.phase === 'waiting for host elsewhere');
     await job.cancel();
     await expect(failureOf(job)).rejects.toThrow();
-  }, 60_000);
+  });
 });

@@ -26,7 +26,7 @@ describeBoth('archiveTable', () => {
     await connection.close();
     await stage[Symbol.asyncDispose]();
     await kafka[Symbol.asyncDispose]();
-  }, 60_000);
+  });
 
   /** A worker as `holdfast up` starts one; stopped when it is disposed of. */
   const startWorker = async (): Promise<AsyncDisposable> => {
@@ -84,7 +84,7 @@ describeBoth('archiveTable', () => {
     await expect(job.result()).rejects.toThrow('cancelled');
     const book = (await stage.installation.home.catalog.sync()).jobs.get('archive.orders');
     expect(book?.ended?.outcome).toBe('cancelled');
-  }, 60_000);
+  });
 
   test('a snapshot that is asked for is made of each partition, and archiving goes on', async () => {
     await addTable('asked');
@@ -99,7 +99,7 @@ describeBoth('archiveTable', () => {
     await untilHolds(async () => (await archived('asked')) === 110);
     await job.cancel();
     await expect(job.result()).rejects.toThrow('cancelled');
-  }, 60_000);
+  });
 
   test('a keeper whose claim was taken over claims again at once, and what was asked for is made', async () => {
     await addTable('overtaken');
@@ -117,7 +117,7 @@ describeBoth('archiveTable', () => {
     await untilHolds(async () => [...((await stateOf('overtaken'))?.partitions.values() ?? [])].every((one) => one.snapshots.length > 0));
     await job.cancel();
     await expect(job.result()).rejects.toThrow('cancelled');
-  }, 90_000);
+  });
 
   test('a worker that is stopped hands on, and the next one goes on where the log says', async () => {
     await addTable('handed');
@@ -133,7 +133,7 @@ describeBoth('archiveTable', () => {
     expect(parts.reduce((sum, { rows }) => sum + rows, 0)).toBe(40);
     await job.cancel();
     await expect(job.result()).rejects.toThrow('cancelled');
-  }, 90_000);
+  });
 
   test('follows what the catalog says of the table, and ends when it says nothing any more', async () => {
     const table = await addTable('changing');
@@ -149,7 +149,7 @@ describeBoth('archiveTable', () => {
     await untilHolds(async () => (await archived('changing')) === 20);
     await catalog.append(() => ({ kind: 'TABLE_REMOVE', name: 'changing' }));
     expect(await job.result()).toEqual({ table: 'changing' });
-  }, 90_000);
+  });
 
   test('what waiting cannot mend ends the job with its code', async () => {
     await using _ = await startWorker();
@@ -160,5 +160,5 @@ describeBoth('archiveTable', () => {
     const { archive } = await openTable(stage.installation.home, 'taken');
     await archive.append(() => ({ kind: 'CLAIM', role: 'archive', owner: 'another installation' }));
     expect(await failureOf(job)).toBe('CLAIM_LOST');
-  }, 60_000);
+  });
 });

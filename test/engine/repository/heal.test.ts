@@ -450,5 +450,4 @@ test.each(['memory', 'sqlite'] as const)(
       { numRuns: 60 },
     );
   },
-  60_000,
 );

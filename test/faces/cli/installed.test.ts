@@ -78,7 +78,7 @@ describeInstalled('an installation', () => {
   afterAll(async () => {
     await run('down');
     await rm(folder, { recursive: true, force: true });
-  }, 60_000);
+  });
 
   test('is whole after `up` on a machine with nothing: doctor finds no fault, a second `up` changes nothing', async () => {
     const before = await json<{ readonly workers: readonly { readonly state: string; readonly pid: number }[] }>('status');

@@ -97,7 +97,7 @@ test('bytes in many batches and several epochs are found by a few heads', async 
       same: (await read('many', '--from', String(from), '--to', String(to))).equals(all.subarray(from, to)),
     }).toMatchObject({ same: true });
   }
-}, 60_000);
+});
 
 /** As a controller tells Prometheus, which is asked until it has been looked up. */
 async function atRisk(name: string): Promise<number> {
@@ -173,7 +173,7 @@ test('an appender is killed, and the next one goes on behind all that was acknow
   }
   expect((await append('killed', pieces(all.subarray(begin)), '--resume-at', String(begin))).code).toBe(0);
   expect((await read('killed')).equals(all)).toBe(true);
-}, 90_000);
+});
 
 test('one who follows a stream gets everything once, across a take-over, and who was taken over learns of it', async () => {
   expect(errorOf(await run('journal', 'tail', 'both', '--json')).code).toBe('JOURNAL_NOT_FOUND');
@@ -208,11 +208,11 @@ test('one who follows a stream gets everything once, across a take-over, and who
   const fenced = await first;
   expect(fenced.code).toBe(4);
   expect(fenced.err).toContain('acknowledged up to byte 4, and no further');
-  for (let tries = 0; tries < 100 && Buffer.concat(got).length < 5; tries++) await sleep(50);
+  for (let tries = 0; tries < 600 && Buffer.concat(got).length < 5; tries++) await sleep(50);
   stop.handler();
   expect(await tail).toBe(130);
   expect(Buffer.concat(got).toString()).toBe('e two');
-}, 60_000);
+});
 
 test('who cannot go on says how far it came', async () => {
   const losing = async function* (): AsyncGenerator<Uint8Array> {
@@ -222,12 +222,12 @@ test('who cannot go on says how far it came', async () => {
     yield Buffer.from('not held');
     await sleep(60_000, undefined, { ref: false });
   };
-  const done = await append('stuck', losing(), ...REGIONS, '--give-up', '1s', '--json');
+  const done = await append('stuck', losing(), ...REGIONS, '--give-up', '5s', '--json');
   move('west', 'back');
   expect(done.code).toBe(6);
   expect(errorOf(done)).toMatchObject({ code: 'STORE_UNREACHABLE', details: { acknowledged: 4 } });
   expect((await read('stuck')).toString()).toBe('held');
-}, 60_000);
+});
 
 test('what is damaged in one region is taken from the other; in both it is named, and not given', async () => {
   const all = randomBytes(8 * PIECE);

@@ -78,13 +78,14 @@ test('a disk is protected, its server killed, a region lost, and every flush is 
   }
   await end('SIGKILL');
   await start();
-  for (let tries = 0; tries < 200 && !/PROTECTED/.test((await host.disks.protection())[0]?.state ?? ''); tries++) await sleep(50);
+  for (let tries = 0; tries < 1200 && (await host.disks.protection())[0]?.state !== 'PROTECTED'; tries++) await sleep(50);
   const status = await run('protect', 'status');
   expect(status.out).toMatch(/j +db +n1 +local +PROTECTED/);
   const { seq } = await json<{ seq: number }>('protect', 'point', 'j', '--name', 'before-the-loss');
-  for (let tries = 0; tries < 200 && ((await host.disks.protection())[0]?.closed ?? 0) < seq; tries++) await sleep(50);
-  const points = await json<{ points: readonly { seq: number }[] }>('protect', 'points', 'j');
-  expect(points.points.map((one) => one.seq)).toContain(seq);
+  // Its owner says in its next batch that it is acknowledged.
+  const listed = async () => (await json<{ points: readonly { seq: number }[] }>('protect', 'points', 'j')).points.map((one) => one.seq);
+  for (let tries = 0; tries < 300 && !(await listed()).includes(seq); tries++) await sleep(50);
+  expect(await listed()).toContain(seq);
   const then = readFileSync(image);
   expect(then.subarray(2 * EXTENT, 2 * EXTENT + 11).toString()).toBe('not flushed');
 
@@ -99,7 +100,7 @@ test('a disk is protected, its server killed, a region lost, and every flush is 
   expect(recovered.err).not.toMatch(/rror/);
   expect(recovered.code).toBe(0);
   expect(readFileSync(path.join(folder, 'db.img')).equals(then)).toBe(true);
-});
+}, 120_000);
 
 test('the catalog is gone, too: a store that is left says what was protected, and how, and it is had back', async () => {
   const anew = {

@@ -49,7 +49,7 @@ describeTemporal('a Temporal server behind TLS and an API key', () => {
     await gateway[Symbol.asyncDispose]();
     await temporal.stop();
     await rm(folder, { recursive: true, force: true });
-  }, 60_000);
+  });
 
   test('is used by the command line and the workers, and never started', async () => {
     const options = { variables: { ...variables, ...secured } };
@@ -103,5 +103,5 @@ describeTemporal('a Temporal server behind TLS and an API key', () => {
     expect(await refused({ TEMPORAL_TLS_SERVER_NAME: 'another' }, 'job', 'show', 'x')).toEqual(expected('TEMPORAL_UNREACHABLE'));
     const plain = Object.fromEntries(Object.keys(secured).map((name) => [name, name === 'TEMPORAL_ADDRESS' ? gateway.address : undefined]));
     expect(await refused(plain, 'job', 'show', 'x')).toEqual(expected('TEMPORAL_UNREACHABLE'));
-  }, 60_000);
+  });
 });

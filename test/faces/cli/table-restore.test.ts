@@ -80,7 +80,7 @@ describeTemporal('holdfast table restore, diff, verify', () => {
     expect(latest.result).toMatchObject({ rows: ROWS, atUs: ORDERS_START_US + LATEST_US });
     expect(latest.result.hash).not.toBe(result.hash);
     expect(readdirSync(folder).sort()).toEqual(['again.jsonl', 'latest.parquet', 'orders.csv', 'place.sql']);
-  }, 60_000);
+  });
 
   test('what is there is refused and stays; a relative time outside of the window is answered with the window', async () => {
     const target = path.join(folder, 'there.csv');
@@ -96,7 +96,7 @@ describeTemporal('holdfast table restore, diff, verify', () => {
     expect(await refused('restore', 'nowhere', '--to', path.join(folder, 'never.csv'))).toMatchObject({ code: 'TABLE_NOT_FOUND' });
     expect(existsSync(path.join(folder, 'never.csv'))).toBe(false);
     expect(readdirSync(folder).filter((name) => name.startsWith('.'))).toEqual([]);
-  }, 60_000);
+  });
 
   test.each([
     [['--to', 'x'], '--format'],
@@ -140,7 +140,7 @@ describeTemporal('holdfast table restore, diff, verify', () => {
       code: 'ARGUMENT_INVALID',
     });
     expect(await refused('diff', 'orders')).toMatchObject({ code: 'ARGUMENT_INVALID' });
-  }, 60_000);
+  });
 
   test('verify: the same by two ways; and what is damaged is found', async () => {
     const found = await json<VerifiedTable>('verify', 'orders', '--depth', 'all');
@@ -155,5 +155,5 @@ describeTemporal('holdfast table restore, diff, verify', () => {
     expect(damaged.code).toBe(5);
     expect(damaged.out).toContain('NOT SOUND');
     expect(damaged.out).toContain(pack);
-  }, 60_000);
+  });
 });

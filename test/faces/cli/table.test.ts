@@ -57,7 +57,7 @@ describeBoth('holdfast table', () => {
     await stopWorker();
     await kafka[Symbol.asyncDispose]();
     await stage[Symbol.asyncDispose]();
-  }, 60_000);
+  });
 
   const send = (from: number, count: number) =>
     kafka.producer.send({
@@ -116,7 +116,7 @@ describeBoth('holdfast table', () => {
     await json('archive', 'resume', 'orders');
     await json('archive', 'stop', 'orders');
     await until(async () => (await json<{ readonly archiving: boolean }[]>('list'))[0]?.archiving === false);
-  }, 90_000);
+  });
 
   test("a store's changed passphrase opens the archives of its tables, too", async () => {
     const changed = await cliJson(['store', 'passphrase', 'a', '--new', 'env:NEXT'], options);

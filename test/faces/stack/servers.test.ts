@@ -63,7 +63,7 @@ describeTemporal('a Temporal server', () => {
     const pid = Number(String(output[0]));
     expect(await isGone(pid)).toBe(false);
     starter.kill('SIGKILL');
-    for (let waits = 0; waits < 100 && !(await isGone(pid)); waits += 1) await sleep(100);
+    for (let waits = 0; waits < 300 && !(await isGone(pid)); waits += 1) await sleep(100);
     expect(await isGone(pid)).toBe(true);
   });
 });

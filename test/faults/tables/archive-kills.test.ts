@@ -67,21 +67,17 @@ describeKafka('an archiver that is killed', () => {
     return [...(opened?.archive.known().partitions.values() ?? [])].reduce((sum, { next }) => sum + next, 0);
   };
 
-  test.each(ARCHIVE_POINTS)(
-    'at: %s',
-    async (point) => {
-      const child = start(point);
-      const ended = once(child, 'exit');
-      let over = false;
-      void ended.then(() => (over = true));
-      await until(async () => {
-        if (!over) await send();
-        return over;
-      });
-      expect(child.signalCode).toBe('SIGKILL');
-    },
-    60_000,
-  );
+  test.each(ARCHIVE_POINTS)('at: %s', async (point) => {
+    const child = start(point);
+    const ended = once(child, 'exit');
+    let over = false;
+    void ended.then(() => (over = true));
+    await until(async () => {
+      if (!over) await send();
+      return over;
+    });
+    expect(child.signalCode).toBe('SIGKILL');
+  });
 
   test('is whole in the end, to the last record', async () => {
     const child = start('-');
@@ -112,5 +108,5 @@ describeKafka('an archiver that is killed', () => {
     const left: string[] = [];
     for (const prefix of ['segment/', 'snapshot/']) for await (const { name } of listAll(archive.store, prefix)) left.push(name);
     expect(left.sort()).toEqual([...packsOf(state).keys()].sort());
-  }, 60_000);
+  });
 });

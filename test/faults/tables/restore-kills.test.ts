@@ -21,7 +21,7 @@ beforeAll(async () => {
   installation = await createInstallation();
   await installation.addStore('a');
   await archiveOrders(installation);
-}, 60_000);
+});
 afterAll(async () => installation[Symbol.asyncDispose]());
 
 interface Try {
@@ -63,25 +63,21 @@ describe.each(['csv', 'sql'] as const)('a file of %s', (format) => {
     ({ out: answer } = await tryOnce(await planTo({ kind: 'file', path: target(), format }), 'reference', '-'));
     reference = readFileSync(target());
     rmSync(target());
-  }, 60_000);
+  });
 
   // What DuckDB has written comes at once.
   const points = FILE_POINTS.filter((point) => format === 'sql' || point !== 'rows half written');
-  test.each(points)(
-    'killed: %s',
-    async (point) => {
-      const plan = await planTo({ kind: 'file', path: target(), format });
-      expect(await tryOnce(plan, 'run', point)).toEqual({ killed: true, out: '' });
-      // There, and whole, or not there.
-      if (existsSync(target())) expect(readFileSync(target()).equals(reference)).toBe(true);
-      else expect(['after the link', 'before tidying up']).not.toContain(point);
-      expect(await tryOnce(plan, 'run', '-')).toEqual({ killed: false, out: answer });
-      expect(readFileSync(target()).equals(reference)).toBe(true);
-      expect(readdirSync(folder())).toEqual([`orders.${format}`]);
-      rmSync(target());
-    },
-    60_000,
-  );
+  test.each(points)('killed: %s', async (point) => {
+    const plan = await planTo({ kind: 'file', path: target(), format });
+    expect(await tryOnce(plan, 'run', point)).toEqual({ killed: true, out: '' });
+    // There, and whole, or not there.
+    if (existsSync(target())) expect(readFileSync(target()).equals(reference)).toBe(true);
+    else expect(['after the link', 'before tidying up']).not.toContain(point);
+    expect(await tryOnce(plan, 'run', '-')).toEqual({ killed: false, out: answer });
+    expect(readFileSync(target()).equals(reference)).toBe(true);
+    expect(readdirSync(folder())).toEqual([`orders.${format}`]);
+    rmSync(target());
+  });
 
   test('the restored rows are those from before the bad batch', () => {
     expect(JSON.parse(answer)).toMatchObject({ rows: ROWS });
@@ -101,7 +97,7 @@ describePostgres('a table of PostgreSQL', () => {
     const { host, port, user, password, database } = server;
     client = new pg.Client({ host, port, user, password, database });
     await client.connect();
-  }, 60_000);
+  });
   afterAll(async () => {
     await client.end();
     await server.stop();
@@ -111,24 +107,20 @@ describePostgres('a table of PostgreSQL', () => {
     return there.rows[0]?.oid === null ? null : (await client.query<{ n: string }>('SELECT count(*)::text AS n FROM orders')).rows[0]!.n;
   };
 
-  test.each(POSTGRES_POINTS)(
-    'killed: %s',
-    async (point) => {
-      const { host, port, user, password, database } = server;
-      const plan = await planTo({
-        kind: 'postgres',
-        table: 'orders',
-        server: { host, port, user, database, password: 'env:SECRET', tls: null },
-      });
-      expect(await tryOnce(plan, 'run', point, { variables: { SECRET: password } })).toEqual({ killed: true, out: '' });
-      expect(await count()).toBe(point === 'after the commit' ? String(ROWS) : null);
-      expect(JSON.parse((await tryOnce(plan, 'run', '-', { variables: { SECRET: password } })).out)).toMatchObject({ rows: ROWS });
-      const { rows } = await client.query<{ id: string; amount: string; note: string }>('SELECT id, amount, note FROM orders ORDER BY id');
-      expect(rows).toEqual(Array.from({ length: ROWS }, (_, id) => ({ id: String(id), amount: amountOf(id), note: `n ${id}` })));
-      await client.query('DROP TABLE orders');
-    },
-    60_000,
-  );
+  test.each(POSTGRES_POINTS)('killed: %s', async (point) => {
+    const { host, port, user, password, database } = server;
+    const plan = await planTo({
+      kind: 'postgres',
+      table: 'orders',
+      server: { host, port, user, database, password: 'env:SECRET', tls: null },
+    });
+    expect(await tryOnce(plan, 'run', point, { variables: { SECRET: password } })).toEqual({ killed: true, out: '' });
+    expect(await count()).toBe(point === 'after the commit' ? String(ROWS) : null);
+    expect(JSON.parse((await tryOnce(plan, 'run', '-', { variables: { SECRET: password } })).out)).toMatchObject({ rows: ROWS });
+    const { rows } = await client.query<{ id: string; amount: string; note: string }>('SELECT id, amount, note FROM orders ORDER BY id');
+    expect(rows).toEqual(Array.from({ length: ROWS }, (_, id) => ({ id: String(id), amount: amountOf(id), note: `n ${id}` })));
+    await client.query('DROP TABLE orders');
+  });
 });
 
 interface TopicRow {
@@ -141,7 +133,7 @@ describeKafka('a topic', () => {
   let kafka: KafkaStage;
   beforeAll(async () => {
     kafka = await raiseKafka();
-  }, 90_000);
+  });
   afterAll(async () => kafka[Symbol.asyncDispose]());
 
   const planOf = (topic: string): Promise<RestoringPlan> =>
@@ -171,19 +163,15 @@ describeKafka('a topic', () => {
     return rows;
   };
 
-  test.each([...TOPIC_PREPARE_POINTS, ...TOPIC_WRITE_POINTS])(
-    'killed: %s',
-    async (point) => {
-      const topic = `past-${point.replaceAll(' ', '-')}`;
-      const plan = await planOf(topic);
-      const prepared = TOPIC_WRITE_POINTS.some((one) => one === point);
-      expect(await tryOnce(plan, 'run', point)).toEqual({ killed: true, out: '' });
-      expect(JSON.parse((await tryOnce(plan, 'run', '-', { prepared })).out)).toMatchObject({ rows: ROWS });
-      const rows = await rowsIn(topic);
-      // Amounts are as the connector has them, so that a consumer of the live topic can read this one.
-      const seen = [...rows.values()].map(({ id, note }) => ({ id, note })).sort((one, other) => one.id - other.id);
-      expect(seen).toEqual(Array.from({ length: ROWS }, (_, id) => ({ id, note: `n ${id}` })));
-    },
-    60_000,
-  );
+  test.each([...TOPIC_PREPARE_POINTS, ...TOPIC_WRITE_POINTS])('killed: %s', async (point) => {
+    const topic = `past-${point.replaceAll(' ', '-')}`;
+    const plan = await planOf(topic);
+    const prepared = TOPIC_WRITE_POINTS.some((one) => one === point);
+    expect(await tryOnce(plan, 'run', point)).toEqual({ killed: true, out: '' });
+    expect(JSON.parse((await tryOnce(plan, 'run', '-', { prepared })).out)).toMatchObject({ rows: ROWS });
+    const rows = await rowsIn(topic);
+    // Amounts are as the connector has them, so that a consumer of the live topic can read this one.
+    const seen = [...rows.values()].map(({ id, note }) => ({ id, note })).sort((one, other) => one.id - other.id);
+    expect(seen).toEqual(Array.from({ length: ROWS }, (_, id) => ({ id, note: `n ${id}` })));
+  });
 });

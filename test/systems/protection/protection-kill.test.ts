@@ -140,7 +140,7 @@ describeFio.each(['local', 'pair'] as const)('killed under load, mode %s', (mode
     await load(async () => {
       // What was on the disks some time ago: after a checkpoint, whose number the state has.
       const state = path.join(folder, 'disks/.journals/j/state.json');
-      for (let tries = 0; tries < 100 && !/"synced": [1-9]/.test(readFileSync(state, 'utf8')); tries++) await sleep(20);
+      for (let tries = 0; tries < 1000 && !/"synced": [1-9]/.test(readFileSync(state, 'utf8')); tries++) await sleep(20);
       copyFileSync(state, path.join(folder, 'state.json'));
       older = images();
       await sleep(200 + random.below(500));

@@ -62,7 +62,7 @@ describe('a protected disk', () => {
     using user = await useDisk(uri);
     await user.write(0, Buffer.from('never flushed'));
     const reading = readingOf(await world.journal());
-    for (let tries = 0; tries < 200 && (await listPoints(reading)).points.every(({ seq }) => seq < 3); tries++) await sleep(20);
+    for (let tries = 0; tries < 1000 && (await listPoints(reading)).points.every(({ seq }) => seq < 3); tries++) await sleep(20);
     const { points } = await listPoints(reading);
     const { paths } = await world.recover(points.at(-1)?.seq ?? 0, [SIZE]);
     expect(readFileSync(paths[0] ?? '').equals(image())).toBe(true);

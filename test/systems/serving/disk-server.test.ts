@@ -178,7 +178,7 @@ describe('a disk server', () => {
     const originOf: DiskServerOptions['originOf'] = (of) => ({ name: originName(of), open: () => Promise.reject(new Error()), lift });
     const recordNow = async () => (await host.disks.list())[0]?.record;
     const until = async (is: DiskRecord): Promise<void> => {
-      for (const deadline = Date.now() + 5000; JSON.stringify(await recordNow()) !== JSON.stringify(is) && Date.now() < deadline;)
+      for (const deadline = Date.now() + 30_000; JSON.stringify(await recordNow()) !== JSON.stringify(is) && Date.now() < deadline;)
         await new Promise((resolve) => setTimeout(resolve, 20));
       expect(await recordNow()).toEqual(is);
     };

@@ -118,7 +118,7 @@ export async function startArchiver(stage: KafkaStage, store: ObjectStore, sourc
 }
 
 /** Waits until it holds; what `of` says when it does not. */
-export async function until(holds: () => boolean | Promise<boolean>, of: () => unknown = () => '', withinMs = 30_000): Promise<void> {
+export async function until(holds: () => boolean | Promise<boolean>, of: () => unknown = () => '', withinMs = 45_000): Promise<void> {
   const end = Date.now() + withinMs;
   while (!(await holds())) {
     if (Date.now() > end) throw new Error(`it did not come to hold: ${JSON.stringify(await of())}`);

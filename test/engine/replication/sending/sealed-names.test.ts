@@ -36,7 +36,7 @@ test('processes that make the file at once and write at once lose nothing, and a
   expect(db.prepare('SELECT count(*) AS n FROM names WHERE node = 0').get()?.['n']).toBe(200 + 4 * 150);
   expect(db.prepare('SELECT count(*) AS n FROM names WHERE node = 1').get()?.['n']).toBe(4 * Math.ceil(350 / 7));
   db.close();
-}, 60_000);
+});
 
 test('the first name of an extent stands until it is forgotten', () => {
   using one = openSealedNames(file(), KEYS);

@@ -22,7 +22,7 @@ describePostgres('undoing', () => {
     const { host, port, user, password, database } = server;
     client = new pg.Client({ host, port, user, password, database });
     await client.connect();
-  }, 60_000);
+  });
   afterAll(async () => {
     await client.end();
     await server.stop();
@@ -62,5 +62,5 @@ describePostgres('undoing', () => {
     );
     const expected = ids.map((id) => (id === 1 ? '1|5|x\\y|7.000000' : `${id}|${id}.10|it's ${id}|${id}.000000`));
     expect(now.map(({ line }) => line)).toEqual(expected);
-  }, 60_000);
+  });
 });

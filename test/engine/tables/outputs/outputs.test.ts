@@ -187,7 +187,7 @@ describePostgres('PostgreSQL', () => {
     client = new pg.Client({ host, port, user, password, database });
     await client.connect();
     await client.query('CREATE SCHEMA shop');
-  }, 60_000);
+  });
   afterAll(async () => {
     await client.end();
     await server.stop();

@@ -58,7 +58,7 @@ describe('the store behind', () => {
   test('slow: past the bound puts wait, and are told so; nothing is taken twice', async () => {
     await using place = await makePlace();
     const held = gate(place.behind);
-    await using replica = await startReplica(place.folder, held.store, { limits: { waitingObjects: 4, roomMs: 500 } });
+    await using replica = await startReplica(place.folder, held.store, { limits: { waitingObjects: 4, roomMs: 2000 } });
     const { client, serving } = replica;
     await held.hold();
     for (let i = 0; i < 4; i++) await client.put(`n/${i}`, randomBytes(10));

@@ -37,7 +37,7 @@ const slowed = (store: ObjectStore, putMs: number): ObjectStore =>
 const NOTHING: ObjectStore = {
   put: async () => 'created',
   get: async () => null,
-  // It is prepared, as any region.
+  // An owner takes no member that lacks the first objects of its journal: here whatever is asked for is there.
   head: async (name) => ({ name, sizeBytes: 0 }),
   list: async () => [],
   delete: async () => undefined,

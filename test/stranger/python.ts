@@ -72,6 +72,7 @@ interface Described {
   readonly python: Python;
 }
 
+/** Loudly: `.ci/run` counts it as a failure. */
 const skipped = (reason: string): Described => {
   process.stderr.write(`\n*** SKIPPED: tests that need Python: ${reason}\n\n`);
   return { describe: describe.skip, python: { program: 'python3', env: process.env } };

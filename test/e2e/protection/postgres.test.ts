@@ -147,6 +147,7 @@ async function holds({ answered, sent }: Mark, how: string, ...point: readonly s
   return held;
 }
 
+// Whichever of the two is missing has said so, loudly.
 const hasPostgres = (await describeWith('postgres')) === describe;
 const describePostgres = hasPostgres ? await describeWithMounts('e2fsck') : describe.skip;
 describePostgres('PostgreSQL', () => {

@@ -48,6 +48,7 @@ export async function describeWithMounts(...programs: readonly string[]): Promis
   const why = obstacle();
   if (why === null) return describePrograms;
   process.stderr.write(`\n*** SKIPPED: tests that mount a served volume: ${why}\n\n`);
+  // Loudly: `.ci/run` counts it as a failure.
   return describe.skip;
 }
 

@@ -99,7 +99,7 @@ describeTemporal('captureSnapshot', () => {
     const small = 16 * 1024;
     const sizeBytes = (SUBTREE_EXTENTS + 10) * small;
     await installation.addVolume('leaving', ['a', 'b'], { sizeBytes, extentBytes: small, writes: [{ extent: 1, content: 2 }] });
-    weather.slow('a', 'put', 1000);
+    weather.slow('a', 'put', 2500);
     const handle = await stage.start('captureSnapshot', { volume: 'leaving', allowFuzzy: true });
     await until(handle, (status) => status.phase === 'shipping');
     await new Promise((resolve) => setTimeout(resolve, 300));
@@ -117,7 +117,7 @@ describeTemporal('captureSnapshot', () => {
     const { installation, weather } = stage;
     await installation.addVolume('busy', ['a', 'b'], spec);
     const changeWhileRead = async (allowFuzzy: boolean) => {
-      weather.slow('a', 'put', 400);
+      weather.slow('a', 'put', 1500);
       const handle = await stage.start('captureSnapshot', { volume: 'busy', allowFuzzy });
       await until(handle, (status) => status.phase === 'shipping');
       for (let i = 0; i < 6; i++) {

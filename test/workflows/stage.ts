@@ -132,7 +132,7 @@ export async function failureOf(handle: WorkflowHandle): Promise<string> {
 export const statusOf = (handle: WorkflowHandle): Promise<JobStatus> => handle.query<JobStatus>(STATUS_QUERY);
 
 /** Polls until a job's status is as wanted; the last one is in the error when it never is. */
-export async function until(handle: WorkflowHandle, wanted: (status: JobStatus) => boolean, withinMs = 20_000): Promise<JobStatus> {
+export async function until(handle: WorkflowHandle, wanted: (status: JobStatus) => boolean, withinMs = 45_000): Promise<JobStatus> {
   const deadline = performance.now() + withinMs;
   for (;;) {
     const status = await statusOf(handle);

@@ -112,39 +112,31 @@ const appending = async (owner: Owner, told: Told): Promise<void> => {
   told.set(seq, 'write 0 0 of the zombie').set(flush, 'flush');
 };
 
-test.each(REACHED)(
-  'stopped in an append, the other reaches %s',
-  async (_, regions) => {
-    const cases = await matrix({
-      regions,
-      async before(world, gate, told) {
-        const owner = await ownPair(await world.open((store, of) => gate.around(store, of)), 'zombie');
-        await flushed(owner, told);
-        return { act: () => appending(owner, told), owner: () => owner };
-      },
-    });
-    expect(cases).toBeGreaterThanOrEqual(2);
-  },
-  60_000,
-);
+test.each(REACHED)('stopped in an append, the other reaches %s', async (_, regions) => {
+  const cases = await matrix({
+    regions,
+    async before(world, gate, told) {
+      const owner = await ownPair(await world.open((store, of) => gate.around(store, of)), 'zombie');
+      await flushed(owner, told);
+      return { act: () => appending(owner, told), owner: () => owner };
+    },
+  });
+  expect(cases).toBeGreaterThanOrEqual(2);
+});
 
-test.each([REACHED[0], REACHED[1]])(
-  'stopped in its own failing over, the other reaches %s',
-  async (_, regions) => {
-    const cases = await matrix({
-      regions,
-      async before(world, gate, told) {
-        const dead = await world.open((store, of) => (of === 'b' ? interceptStore(store, isDead) : gate.around(store, of)));
-        const opened = await takeOver(await world.open(), { owner: 'zombie', mode: 'pair', members: MEMBERS, tailLost: false });
-        await dead.log.sync();
-        const owner = new Owner({ journal: dead, opened, writeAhead: null, limits: QUICK, spares: [member('c'), member('d')] });
-        return { act: () => appending(owner, told), owner: () => owner };
-      },
-    });
-    expect(cases).toBeGreaterThanOrEqual(6);
-  },
-  60_000,
-);
+test.each([REACHED[0], REACHED[1]])('stopped in its own failing over, the other reaches %s', async (_, regions) => {
+  const cases = await matrix({
+    regions,
+    async before(world, gate, told) {
+      const dead = await world.open((store, of) => (of === 'b' ? interceptStore(store, isDead) : gate.around(store, of)));
+      const opened = await takeOver(await world.open(), { owner: 'zombie', mode: 'pair', members: MEMBERS, tailLost: false });
+      await dead.log.sync();
+      const owner = new Owner({ journal: dead, opened, writeAhead: null, limits: QUICK, spares: [member('c'), member('d')] });
+      return { act: () => appending(owner, told), owner: () => owner };
+    },
+  });
+  expect(cases).toBeGreaterThanOrEqual(6);
+});
 
 const batchesIn = async (world: World, region: Name): Promise<number> =>
   (await world.stores.get(region)?.list('journals/j/e/'))?.length ?? 0;

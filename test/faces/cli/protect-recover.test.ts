@@ -2,8 +2,6 @@
  * `holdfast protect recover --serve`, over a disk server that is a process of its own: the disks of a group at a point, served at once under other
  * names, read and written while they fill, the server killed half-way and its stores away for a while.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { renameSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -15,11 +13,11 @@ import { Threads } from '../../../src/ground/threads/threads.ts';
 import { recoverInPlace } from '../../../src/systems/protection/in-place.ts';
 import { findProtection } from '../../../src/engine/catalog/protections.ts';
 import { basesIn, journalIn } from '../../../src/systems/protection/home-journal.ts';
-import { workerArguments } from '../../../src/faces/cli/worker-entry.ts';
 import { createRandom } from '../../simulation/random.ts';
 import { useDisk } from '../../engine/volumes/nbd/disk-user.ts';
 import { writeExtents } from '../../systems/image.ts';
 import { createInstallation, HOST, type Installation } from '../../systems/installation.ts';
+import { spawnServer, type StartedProcess } from './receiver-process.ts';
 import { cli, cliJson, errorOf } from './run-cli.ts';
 
 const EXTENT = 64 * 1024;
@@ -29,7 +27,7 @@ const REGIONS = ['east', 'west'];
 
 let installation: Installation;
 let host: Host;
-let server: ChildProcess | null = null;
+let server: StartedProcess | null = null;
 /** What the disks held at the point. */
 const then: Buffer[] = [];
 let seq = 0;
@@ -39,28 +37,14 @@ const noon: Buffer[] = [];
 const json = <T>(...args: string[]): Promise<T> => cliJson<T>(args, { variables: installation.variables });
 
 async function start(): Promise<void> {
-  const child = spawn(process.execPath, [...workerArguments('disks')], {
-    env: installation.variables,
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  server = child;
-  let log = '';
-  await new Promise<void>((resolve, reject) => {
-    child.stderr.on('data', (text: Buffer) => {
-      log += text.toString();
-      if (log.includes('disks are served')) resolve();
-    });
-    child.once('exit', () => reject(new Error(`the disk server ended: ${log}`)));
-  });
+  server = spawnServer('disks', 'disks are served', installation.variables);
+  await server.ready;
 }
 
 async function kill(): Promise<void> {
-  const child = server;
+  const running = server;
   server = null;
-  if (child === null || child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGKILL');
-  await exited;
+  await running?.end('SIGKILL');
 }
 
 const statusOf = async (name: string): Promise<DiskStatus | undefined> =>
@@ -228,7 +212,7 @@ async function interrupted(): Promise<{ readonly seq: number }> {
   const ended = recoverInPlace({
     ...{ reading, bases, point: { epoch: 1, seq }, disks: host.disks, force: true, pin: `in-place.${Math.random()}`, pinMs: 60_000 },
     onBegun: async (said) => void (before = said),
-    onProgress: ({ writtenBytes }) => void (writtenBytes > 0 && ++steps === 2 && server?.kill('SIGKILL')),
+    onProgress: ({ writtenBytes }) => void (writtenBytes > 0 && ++steps === 2 && server?.end('SIGKILL')),
   });
   await expect(ended).rejects.toThrow();
   await kill();

@@ -2,25 +2,23 @@
  * `holdfast protect` over a disk server that is a process of its own: a disk with something on it is protected, its server is killed, a store
  * is lost, and what was flushed is had back from what is left.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { ProtectionStatus } from '../../../src/engine/volumes/disks/protection-port.ts';
 import { openHost } from '../../../src/engine/volumes/host.ts';
-import { workerArguments } from '../../../src/faces/cli/worker-entry.ts';
 import { useDisk } from '../../engine/volumes/nbd/disk-user.ts';
 import { createInstallation, HOST, type Installation } from '../../systems/installation.ts';
 import { writeExtents } from '../../systems/image.ts';
+import { spawnServer, type StartedProcess } from './receiver-process.ts';
 import { cli, cliJson, errorOf } from './run-cli.ts';
 
 const EXTENT = 64 * 1024;
 const SIZE = 64 * EXTENT;
 
 let installation: Installation;
-let server: ChildProcess | null = null;
+let server: StartedProcess | null = null;
 
 beforeAll(async () => {
   installation = await createInstallation();
@@ -32,28 +30,14 @@ afterAll(async () => {
 });
 
 async function start(): Promise<void> {
-  const child = spawn(process.execPath, [...workerArguments('disks')], {
-    env: installation.variables,
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  server = child;
-  let log = '';
-  await new Promise<void>((resolve, reject) => {
-    child.stderr.on('data', (text: Buffer) => {
-      log += text.toString();
-      if (log.includes('disks are served')) resolve();
-    });
-    child.once('exit', () => reject(new Error(`the disk server ended: ${log}`)));
-  });
+  server = spawnServer('disks', 'disks are served', installation.variables);
+  await server.ready;
 }
 
 async function end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
-  const child = server;
+  const running = server;
   server = null;
-  if (child === null) return;
-  const exited = once(child, 'exit');
-  child.kill(signal);
-  await exited;
+  await running?.end(signal);
 }
 
 const run = (...args: string[]) => cli(args, { variables: installation.variables });

@@ -4,7 +4,8 @@ import { mkdir, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { openLocal, orphansIn, type LocalStart } from '../../../../src/engine/journal/owning/own-file.ts';
+import { openLocal, orphansIn, type LocalOpened, type LocalStart } from '../../../../src/engine/journal/owning/own-file.ts';
+import type { Journal } from '../../../../src/engine/journal/journal.ts';
 import { Owner, type OwnerOptions } from '../../../../src/engine/journal/owning/owner.ts';
 import type { JournalRecord } from '../../../../src/engine/journal/records.ts';
 import { contentOf, readAll } from './reader.ts';
@@ -26,10 +27,12 @@ interface Local extends AsyncDisposable {
   readonly carried: readonly JournalRecord[];
 }
 
+const openOwn = (journal: Journal, some: Partial<LocalStart> = {}): Promise<LocalOpened> =>
+  openLocal({ journal, folder: file, owner: 'node', members: [member('a'), member('b')], from: 'own', tailLost: false, ...some });
+
 async function ownLocal(some: Partial<LocalStart & OwnerOptions> = {}): Promise<Local> {
   const journal = some.journal ?? (await world.open());
-  const start = { journal, folder: file, owner: 'node', members: [member('a'), member('b')], from: 'own', tailLost: false } as const;
-  const { opened, writeAhead, carried } = await openLocal({ ...start, ...some });
+  const { opened, writeAhead, carried } = await openOwn(journal, some);
   const owner = new Owner({ journal, opened, writeAhead, carried, limits: QUICK, ...some });
   return {
     owner,
@@ -42,6 +45,19 @@ async function ownLocal(some: Partial<LocalStart & OwnerOptions> = {}): Promise<
 }
 
 const AWAY = ['a', 'b', 'c', 'd'] as const;
+
+/** An owner has ended with one write in its regions, and another one, which was flushed, in its file alone. */
+async function endWith(shipped: string, kept: string): Promise<void> {
+  {
+    await using local = await ownLocal();
+    await local.owner.append([write(shipped)]);
+    await local.owner.drain();
+    for (const region of AWAY) world.away.add(region);
+    await local.owner.append([write(kept)]);
+    await local.owner.flush();
+  }
+  world.away.clear();
+}
 
 test('a flush is answered by the file alone, without any region, and shipped when one is back', async () => {
   await using local = await ownLocal({ limits: { ...QUICK, memberAttemptsMax: 1e9 } });
@@ -60,15 +76,7 @@ test('a flush is answered by the file alone, without any region, and shipped whe
 
 test('a restarted owner ships what its file has above the end, with the same numbers', async () => {
   const journal = await world.open();
-  {
-    await using local = await ownLocal();
-    await local.owner.append([write('shipped')]);
-    await local.owner.drain();
-    for (const region of AWAY) world.away.add(region);
-    await local.owner.append([write('kept')]);
-    await local.owner.flush();
-  }
-  world.away.clear();
+  await endWith('shipped', 'kept');
   await using again = await ownLocal();
   expect(again.carried.map(contentOf)).toEqual(['write 0 0 kept', 'flush']);
   expect(again.owner.status()).toMatchObject({ next: 4, acknowledged: 3 });
@@ -100,15 +108,7 @@ test('with its own file a restarted owner needs no consent for a region that doe
 
 test('an owner that was overtaken is refused, and its records above the end are an orphan: kept, exported, never merged', async () => {
   const journal = await world.open();
-  {
-    await using local = await ownLocal();
-    await local.owner.append([write('shipped')]);
-    await local.owner.drain();
-    for (const region of AWAY) world.away.add(region);
-    await local.owner.append([write('only here')]);
-    await local.owner.flush();
-  }
-  world.away.clear();
+  await endWith('shipped', 'only here');
   {
     await using other = await ownLocal({ folder: path.join(world.folder, 'other'), owner: 'other', from: 'anyone' });
     await other.owner.append([write('of the other')]);
@@ -168,14 +168,7 @@ test('whoever finds a seal acknowledges nothing, not even by its file, until the
 
 test('nothing is shipped that the file has not synced: after a crash no region has more than the file', async () => {
   const journal = await world.open();
-  const { opened, writeAhead, carried } = await openLocal({
-    journal,
-    folder: file,
-    owner: 'node',
-    members: [member('a')],
-    from: 'own',
-    tailLost: false,
-  });
+  const { opened, writeAhead, carried } = await openOwn(journal, { members: [member('a')] });
   let syncing = Promise.withResolvers<void>();
   syncing.resolve();
   const slow = {
@@ -291,14 +284,7 @@ test('a store that takes little is not given more: appends go on at its pace, lo
 
 test('a file that fails ends the owner: nothing is acknowledged any more', async () => {
   const journal = await world.open();
-  const { opened, writeAhead, carried } = await openLocal({
-    journal,
-    folder: file,
-    owner: 'node',
-    members: [member('a')],
-    from: 'own',
-    tailLost: false,
-  });
+  const { opened, writeAhead, carried } = await openOwn(journal, { members: [member('a')] });
   await using owner = new Owner({ journal, opened, writeAhead, carried, limits: QUICK });
   await owner.flush();
   await writeAhead[Symbol.asyncDispose]();

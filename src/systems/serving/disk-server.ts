@@ -6,8 +6,7 @@
  * What it serves is in records on this host, so that it comes back as it was. One server a folder: a lock says so.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
+import { HoldfastError } from '../../domain/errors.ts';
 import type { SnapshotId, VolumeName } from '../../domain/ids.ts';
 import { DISK_VIEW_BYTES_MAX } from '../../domain/limits.ts';
 import { openRestoreTarget } from '../../engine/transfer/restore-target.ts';
@@ -38,23 +37,16 @@ import type { Certificates } from '../../engine/volumes/nbd/certificates.ts';
 import type { Export } from '../../engine/volumes/nbd/export.ts';
 import { serveNbd, type NbdServer, type NbdServerEvent } from '../../engine/volumes/nbd/server.ts';
 import { nbdUri } from '../../engine/volumes/nbd/uri.ts';
-import { ServedVolume, type Freeze, type Origin, type VolumeEvent } from '../../engine/volumes/served-volume.ts';
+import { ServedVolume, type Freeze, type VolumeEvent } from '../../engine/volumes/served-volume.ts';
 import { tryProcessLock } from '../../ground/processes/process-lock.ts';
+import { fill, liftPin, type FilledDisk, type FillingEvent, type OriginOf } from './disk-filling.ts';
 
 export type DiskEvent =
   | { readonly kind: 'nbd'; readonly event: NbdServerEvent }
   | { readonly kind: 'volume'; readonly disk: string; readonly event: VolumeEvent }
   | { readonly kind: 'unserved'; readonly disk: string; readonly error: unknown }
-  | { readonly kind: 'hydrated'; readonly disk: string }
-  | { readonly kind: 'hydration-failed'; readonly disk: string; readonly error: unknown }
-  | { readonly kind: 'pin-left'; readonly disk: string; readonly pin: string; readonly error: unknown }
+  | FillingEvent
   | { readonly kind: 'mistake'; readonly error: unknown };
-
-/** What a disk is filled from, held by a pin. */
-export interface PinnedOrigin extends Origin {
-  /** The disk needs it no more. */
-  lift(): Promise<void>;
-}
 
 export interface DiskServerOptions {
   readonly folder: DiskFolder;
@@ -62,8 +54,7 @@ export interface DiskServerOptions {
   /** Beside the Unix socket in the folder. */
   readonly listen: TcpAddress | null;
   readonly certificates: Certificates | null;
-  /** Where a disk gets what it does not have itself yet. */
-  readonly originOf: (of: HydrationRecord, disk: Pick<DiskRecord, 'sizeBytes' | 'extentBytes'>) => PinnedOrigin;
+  readonly originOf: OriginOf;
   readonly onEvent: (event: DiskEvent) => void;
   readonly viewBytesMax?: number;
   /** Who keeps the journals of disks; null: nobody, and no disk is in a group. */
@@ -76,12 +67,10 @@ interface Asked {
   readonly snapshot: SnapshotId;
 }
 
-interface Disk {
-  record: DiskRecord;
+interface Disk extends FilledDisk {
   readonly volume: ServedVolume;
   readonly views: Map<SnapshotId, { readonly freeze: Freeze; readonly answer: FrozenView }>;
   hydrating: { readonly ended: Promise<void>; readonly stop: AbortController };
-  trouble: HydrationStatus['trouble'];
   /** The group that it is in. */
   group: GroupRecord | null;
   /** Its group is open, or it is in none: clients may have it. */
@@ -94,9 +83,6 @@ interface Recovery {
   /** In the name under which who recovers has the disks; null: nobody does. */
   readonly token: string | null;
 }
-
-const RETRY_MS = 1000;
-const RETRY_MS_MAX = 30_000;
 
 export class DiskServer implements DiskOperations, AsyncDisposable {
   readonly #options: DiskServerOptions;
@@ -198,7 +184,7 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
         });
       if (disk !== undefined) await this.#close(disk);
       const from = record.hydration ?? record.releasing ?? null;
-      if (from !== null) await this.#liftPin(record, from);
+      if (from !== null) await liftPin(this.#options, record, from);
       await this.#options.folder.remove(name);
     });
   }
@@ -526,8 +512,7 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
     const hydrating = { stop, ended: Promise.resolve() };
     const disk: Disk = { record, volume, views: new Map(), trouble: null, hydrating, group, isReady: group === null };
     this.#disks.set(name, disk);
-    if (hydration !== null) disk.hydrating = { stop, ended: this.#hydrate(disk, hydration, stop.signal) };
-    else if (record.releasing !== undefined) disk.hydrating = { stop, ended: this.#release(disk, record.releasing, stop.signal) };
+    disk.hydrating = { stop, ended: fill(this.#options, disk, stop.signal) };
     return disk;
   }
 
@@ -547,56 +532,6 @@ export class DiskServer implements DiskOperations, AsyncDisposable {
       if (this.#connections.has(`${record.name}@${snapshot}`)) continue;
       views.delete(snapshot);
       await freeze.close();
-    }
-  }
-
-  /** Until all is here, however often the store fails; then the disk stands alone, and its record says so. */
-  async #hydrate(disk: Disk, from: HydrationRecord, signal: AbortSignal): Promise<void> {
-    const { name } = disk.record;
-    for (let waitMs = RETRY_MS; !signal.aborted; waitMs = Math.min(RETRY_MS_MAX, waitMs * 2)) {
-      try {
-        await disk.volume.hydrate(signal);
-        await this.#note(disk, { ...disk.record, hydration: null, releasing: from });
-        disk.trouble = null;
-        this.#options.onEvent({ kind: 'hydrated', disk: name });
-        return await this.#release(disk, from, signal);
-      } catch (error) {
-        if (signal.aborted) return;
-        const { code, message, retryable } = isHoldfastError(error)
-          ? error
-          : { code: 'INTERNAL' as const, message: String(error), retryable: true };
-        disk.trouble = { code, message, retryable };
-        this.#options.onEvent({ kind: 'hydration-failed', disk: name, error });
-        if (!retryable) return;
-        await sleep(waitMs, undefined, { signal }).catch(() => undefined);
-      }
-    }
-  }
-
-  /** Until the pin is lifted, however long its store is away: the disk stands alone, and nobody waits for this. */
-  async #release(disk: Disk, from: HydrationRecord, signal: AbortSignal): Promise<void> {
-    for (let waitMs = RETRY_MS; !signal.aborted; waitMs = Math.min(RETRY_MS_MAX, waitMs * 2)) {
-      if (await this.#liftPin(disk.record, from)) {
-        const { releasing: _, ...record } = disk.record;
-        return this.#note(disk, record);
-      }
-      await sleep(waitMs, undefined, { signal }).catch(() => undefined);
-    }
-  }
-
-  async #note(disk: Disk, record: DiskRecord): Promise<void> {
-    await this.#options.folder.write(record);
-    disk.record = record;
-  }
-
-  /** False: its store cannot be had now. Where there is nothing to lift any more, or never will be, nothing is left to do. */
-  async #liftPin(record: DiskRecord, from: HydrationRecord): Promise<boolean> {
-    try {
-      await this.#options.originOf(from, record).lift();
-      return true;
-    } catch (error) {
-      this.#options.onEvent({ kind: 'pin-left', disk: record.name, pin: from.pin, error });
-      return isHoldfastError(error) && !error.retryable;
     }
   }
 

@@ -5,7 +5,7 @@ import type { SnapshotOriginRecord } from '../../engine/volumes/disks/disk-recor
 import { liftPin, renewPin } from '../../engine/repository/pins.ts';
 import { snapshotContent } from '../../engine/volumes/hydration/snapshot-origin.ts';
 import type { Threads } from '../../ground/threads/threads.ts';
-import type { PinnedOrigin } from './disk-server.ts';
+import type { PinnedOrigin } from './disk-filling.ts';
 
 /** Looked at so often; renewed once a third of a pin's time has passed. */
 const RENEW_EVERY_MS = 3600 * 1000;

@@ -6,7 +6,7 @@ import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { isHoldfastError } from '../src/domain/errors.ts';
 import { keepBeating } from './pulse.ts';
 
-export function toFailure(error: unknown): Error {
+function toFailure(error: unknown): Error {
   if (error instanceof ApplicationFailure || error instanceof CancelledFailure) return error;
   if (isHoldfastError(error))
     return ApplicationFailure.create({

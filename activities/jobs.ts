@@ -19,5 +19,3 @@ export const createJobActivities = ({ home }: { readonly home: Home }) =>
       );
     },
   });
-
-export type JobActivities = ReturnType<typeof createJobActivities>;

@@ -210,5 +210,3 @@ const summary = (store: StoreName, repository: RepositoryName, result: Awaited<R
   objectsDeleted: result.objectsDeleted,
   freedBytes: Math.max(0, result.bytesBefore - result.bytesAfter),
 });
-
-export type LifecycleActivities = ReturnType<typeof createLifecycleActivities>;

@@ -70,5 +70,3 @@ export const createShippingActivities = ({ home, host, threads }: ActivityParts)
 
     closeCopy: (plan: CopyPlan, pin: string): Promise<SnapshotId | null> => closeCopy(home, plan, pin),
   });
-
-export type ShippingActivities = ReturnType<typeof createShippingActivities>;

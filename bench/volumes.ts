@@ -45,7 +45,7 @@ const warm = (file: string): void => void execFileSync('cat', [file], { stdio: [
 const usedBytes = (folder: string): number => Number(execFileSync('du', ['-sb', folder], { encoding: 'utf8' }).split('\t')[0]);
 
 /** Rewrites `share` of an image's extents at places drawn by a seed; returns the ranges as a hint file's text. */
-export function changeShare(image: string, share: number, seed: number): string {
+function changeShare(image: string, share: number, seed: number): string {
   const extents = Math.floor(statSync(image).size / EXTENT);
   const fd = openSync(image, 'r+');
   let state = seed >>> 0;

@@ -29,7 +29,7 @@ export interface HealthThresholds {
  * One call that failed after all its retries takes a new store to 0.5 and below 0.6; two in a row take any store there.
  * Three good probes in a row bring it back above 0.8. 32 KiB/s would take 16 MiB packs 8 minutes each.
  */
-export const HEALTH_DEFAULT: HealthThresholds = { pauseBelow: 0.6, resumeFrom: 0.8, steadyFor: 3, bytesPerSecondMin: 32 * 1024 };
+const HEALTH_DEFAULT: HealthThresholds = { pauseBelow: 0.6, resumeFrom: 0.8, steadyFor: 3, bytesPerSecondMin: 32 * 1024 };
 
 const WEIGHT = 0.5;
 /** Puts shorter than this say nothing about a link. */

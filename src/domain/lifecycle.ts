@@ -11,7 +11,7 @@
  * function that the workflows ask, so the two cannot disagree.
  */
 
-export const SNAPSHOT_STATES = ['CREATING', 'AVAILABLE', 'DELETE_PENDING', 'RECLAIMING', 'GONE'] as const;
+const SNAPSHOT_STATES = ['CREATING', 'AVAILABLE', 'DELETE_PENDING', 'RECLAIMING', 'GONE'] as const;
 export type SnapshotState = (typeof SNAPSHOT_STATES)[number];
 
 export interface SnapshotFacts {
@@ -29,7 +29,7 @@ export interface SnapshotFacts {
   readonly purge: boolean;
 }
 
-export const RECLAIM_OBSTACLES = ['not hidden', 'pinned', 'base of an open attempt', 'newest of a living lineage'] as const;
+const RECLAIM_OBSTACLES = ['not hidden', 'pinned', 'base of an open attempt', 'newest of a living lineage'] as const;
 export type ReclaimObstacle = (typeof RECLAIM_OBSTACLES)[number];
 
 /** What stands against reclaiming a committed snapshot, or null when it is due. */

@@ -21,8 +21,7 @@ const path = z.string().min(1).max(4096).startsWith('/');
 /** `NAME` or `SCHEMA.NAME`. */
 const sqlTableName = z.string().regex(/^[^.\0]{1,63}(\.[^.\0]{1,63})?$/u);
 
-export const FILE_FORMATS = ['parquet', 'csv', 'jsonl', 'sql'] as const;
-export type FileFormat = (typeof FILE_FORMATS)[number];
+const FILE_FORMATS = ['parquet', 'csv', 'jsonl', 'sql'] as const;
 
 const postgresServer = z.strictObject({
   host: z.string().min(1).max(300),

@@ -61,7 +61,7 @@ export const storeRecord = z.strictObject({
 });
 export type StoreRecord = z.infer<typeof storeRecord>;
 
-export const volumeRecord = z.strictObject({
+const volumeRecord = z.strictObject({
   name: volumeName,
   incarnation: z.int().min(1),
   /** The host whose node reads it. */

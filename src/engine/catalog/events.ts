@@ -4,8 +4,6 @@ import { HoldfastError } from '../../domain/errors.ts';
 import { EVENT_PARTITIONS_MAX } from '../../domain/limits.ts';
 import { kafkaCluster, topicName } from '../../ground/kafka/kafka-cluster.ts';
 
-export const EVENTS_TOPIC_DEFAULT = 'holdfast.events';
-
 export const eventsRecord = z.strictObject({
   cluster: kafkaCluster,
   topic: topicName,

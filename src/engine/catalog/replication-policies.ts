@@ -10,14 +10,14 @@ import type { VolumeName } from '../../domain/ids.ts';
 import type { ReplicationFigures } from '../../domain/replication.ts';
 import { receiverName } from './receivers.ts';
 
-export const DAY_MINUTES = 24 * 60;
+const DAY_MINUTES = 24 * 60;
 const minute = z
   .int()
   .min(0)
   .max(DAY_MINUTES - 1);
 
 /** From a minute of the day until another one (UTC; past midnight if that is earlier) at most so many bytes a second are sent. */
-export const bandwidthWindow = z.strictObject({ fromMinute: minute, toMinute: minute, bytesPerSecondMax: z.int().min(1) });
+const bandwidthWindow = z.strictObject({ fromMinute: minute, toMinute: minute, bytesPerSecondMax: z.int().min(1) });
 export type BandwidthWindow = z.infer<typeof bandwidthWindow>;
 
 export const replicationPolicy = z.strictObject({

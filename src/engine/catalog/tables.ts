@@ -26,7 +26,7 @@ export const kafkaSource = z.strictObject({
 export type KafkaSource = z.infer<typeof kafkaSource>;
 
 /** When a partition is given a snapshot by itself; null: not for that reason. */
-export const snapshotTriggers = z.strictObject({
+const snapshotTriggers = z.strictObject({
   /** Bytes of segments since the one before. */
   bytes: z.int().min(1).nullable(),
   /** Changes since the one before, as a share of its rows. */

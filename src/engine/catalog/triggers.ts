@@ -14,7 +14,7 @@ const tableInput = z.strictObject({ table: z.string().regex(NAME_PATTERN) });
 
 export const triggerName = z.string().regex(NAME_PATTERN);
 
-export const eventFilter = z.strictObject({
+const eventFilter = z.strictObject({
   /** Null: any. */
   type: pattern.nullable(),
   source: pattern.nullable(),

@@ -88,7 +88,7 @@ export const CATALOG_EVENTS: EventData<Kind> = {
   JOB_END: wholly('JOB_END'),
 };
 
-export const CATALOG_SOURCE = '/holdfast/catalog';
+const CATALOG_SOURCE = '/holdfast/catalog';
 /** Of what concerns nothing that has a name: the catalog itself. */
 const CATALOG_KEY = 'catalog';
 

@@ -12,7 +12,7 @@ export interface JournalOrigin {
   readonly journal: string;
 }
 
-export const journalSource = ({ store, journal }: Pick<JournalOrigin, 'store' | 'journal'>): string =>
+const journalSource = ({ store, journal }: Pick<JournalOrigin, 'store' | 'journal'>): string =>
   `/holdfast/stores/${store}/journals/${journal}`;
 
 export const mapJournal = (origin: JournalOrigin): EventMapper<JournalEntry> =>

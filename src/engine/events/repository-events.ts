@@ -18,7 +18,7 @@ export interface RepositoryOrigin {
   readonly repository: string;
 }
 
-export const repositorySource = ({ store, repository }: Pick<RepositoryOrigin, 'store' | 'repository'>): string =>
+const repositorySource = ({ store, repository }: Pick<RepositoryOrigin, 'store' | 'repository'>): string =>
   `/holdfast/stores/${store}/repositories/${repository}`;
 
 /** `live`: the snapshots before the first record that is mapped; the mapper goes on with it. */

@@ -12,7 +12,7 @@ export interface TableOrigin {
   readonly table: string;
 }
 
-export const tableSource = ({ store, table }: Pick<TableOrigin, 'store' | 'table'>): string => `/holdfast/stores/${store}/tables/${table}`;
+const tableSource = ({ store, table }: Pick<TableOrigin, 'store' | 'table'>): string => `/holdfast/stores/${store}/tables/${table}`;
 
 export const mapTable = (origin: TableOrigin): EventMapper<TableEntry> =>
   createEventMapper({ logId: origin.logId, source: tableSource(origin), family: 'table' }, TABLE_EVENTS, () => origin.table);

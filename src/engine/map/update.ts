@@ -45,7 +45,7 @@ export interface ValueAt {
  * Applies changes at `level` below the node (`topLevel`, `topIndex`). `changes` ascend by index and all lie below it.
  * Reads one base node for each node that changes.
  */
-export async function updateMap(
+async function updateMap(
   topLevel: number,
   topIndex: number,
   level: number,

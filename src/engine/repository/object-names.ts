@@ -29,7 +29,7 @@ const CEILING = 99_999_999_999_999_999_999n;
 export const REPOSITORY_OBJECT = 'repository.json';
 export const keyName = (generation: number): string => `keys/${pad(generation)}`;
 export const logName = (seq: number): string => `log/${pad(seq)}`;
-export const claimPrefix = (claim: number): string => `a/${pad(claim)}/`;
+const claimPrefix = (claim: number): string => `a/${pad(claim)}/`;
 export const groupPrefix = (claim: number, group: number): string => `${claimPrefix(claim)}${hex(group, 8)}-`;
 export const packName = (o: ClaimObject): string => `${groupPrefix(o.claim, o.group)}${hex(o.attempt, 8)}-p${hex(o.index, 4)}`;
 export const changeName = (o: ClaimObject): string => `${groupPrefix(o.claim, o.group)}${hex(o.attempt, 8)}-c${hex(o.index, 4)}`;

@@ -112,7 +112,7 @@ async function* joinBlocks(own: AsyncGenerator<Block>, successor: AsyncGenerator
 }
 
 /** The heart: rows of diff(S) and diff(N) of one group, both ascending. */
-export function dropBetween(own: readonly DiffRow[], successor: readonly DiffRow[]): ChangeBlock {
+function dropBetween(own: readonly DiffRow[], successor: readonly DiffRow[]): ChangeBlock {
   const diff: DiffRow[] = [];
   const ended: Buffer[] = [];
   let j = 0;

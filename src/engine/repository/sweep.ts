@@ -25,7 +25,7 @@ export interface SweepPlan {
 
 const BATCH = 1000;
 
-export function mayDelete(name: string, ledger: Ledger, table: Table, checkpoint: Checkpoint | null): boolean {
+function mayDelete(name: string, ledger: Ledger, table: Table, checkpoint: Checkpoint | null): boolean {
   const object = parseClaimObject(name);
   if (object === null) return false;
   if (object.kind === 'pack') return isClosed(ledger, object.claim) && table.pack(encodePackId(object)) === null;

@@ -10,7 +10,7 @@ import { SLOT_FINGERPRINTS, TASK_VALUES_MAX } from '../../ground/threads/tasks.t
 import type { Location } from '../repository/location.ts';
 
 /** Share of a range that may be bytes that nobody asked for. */
-export const WASTE_SHARE_MAX = 0.05;
+const WASTE_SHARE_MAX = 0.05;
 /** Plain bytes of one task: at 40 ms a task, work is spread evenly and its messages cost nothing. */
 const TASK_PLAIN_BYTES = 4 * BATCH_BYTES;
 

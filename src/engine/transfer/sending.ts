@@ -39,7 +39,7 @@ export interface SendingDeps {
 /** The least that a pack's buffer is made for the sake of memory. */
 const PACK_BYTES_LEAST = 6 * MIB;
 
-export function laneCounts(destinations: number, threads: number, packBytesInAll: number): LaneCounts {
+function laneCounts(destinations: number, threads: number, packBytesInAll: number): LaneCounts {
   for (let lanes = threads; ; lanes--) {
     // As many in flight as there are lanes: a crash costs one pack a store and thread, sent in part and sent again.
     const flights = Math.min(PUTS_IN_FLIGHT, lanes);

@@ -16,7 +16,6 @@ import type { PlacedValue, ValueReader } from './contract.ts';
 import { fetchSlots, fetchValues, type LostValue, type UseRange } from './fetch.ts';
 import type { OnProgress } from './progress.ts';
 import type { FetchValue } from './read-plan.ts';
-import { mix } from './selection.ts';
 
 /** Something that is not as it was written, and what that means. */
 export interface Damage {
@@ -48,12 +47,6 @@ export interface ValuesVerification extends VerifyDeps {
   /** Which values to look at; default all. A seeded choice gives a sample that can be repeated. */
   readonly sample?: (value: PlacedValue) => boolean;
 }
-
-/** Looks at about `share` of the positions; the same ones for the same seed. */
-export const seededSample =
-  (share: number, seed: number) =>
-  ({ extent }: PlacedValue): boolean =>
-    mix(seed ^ mix(extent)) < share * 2 ** 32;
 
 /** Checks the values of a snapshot or of one subtree of it. */
 export async function verifyValues(verification: ValuesVerification): Promise<VerifyResult> {

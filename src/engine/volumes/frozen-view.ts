@@ -46,7 +46,7 @@ export interface FrozenViewOptions {
 }
 
 /** Unit of copies, at the most: a bit each, 8 MiB of them a TiB. It divides every extent size, or is one. */
-export const GRANULE_BYTES = 16 * 1024;
+const GRANULE_BYTES = 16 * 1024;
 /** Copied at once, where a write is large. */
 const COPY_BYTES_MAX = 256 * 1024;
 

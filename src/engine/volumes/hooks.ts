@@ -31,7 +31,7 @@ export interface SnapshotHooks {
 }
 
 /** Longer than any application should rest; a file system frozen for a minute makes its users ill. */
-export const HOOKS_WITHIN_MS = 30_000;
+const HOOKS_WITHIN_MS = 30_000;
 /** An array may take its time; nobody rests meanwhile unless the hooks above are there, and then their time counts. */
 const SNAPSHOT_WITHIN_MS = 120_000;
 const OUTPUT_BYTES_MAX = 64 * 1024;

@@ -36,7 +36,7 @@ export interface SnapshotViewOptions {
   readonly ahead: number;
 }
 
-export const VIEW_DEFAULT: SnapshotViewOptions = { cacheBytes: 64 * 1024 * 1024, ahead: 4 };
+const VIEW_DEFAULT: SnapshotViewOptions = { cacheBytes: 64 * 1024 * 1024, ahead: 4 };
 /** Fetches at once. */
 const FETCHES_MAX = 8;
 

@@ -44,7 +44,7 @@ export type Step =
 
 const isJobKind = (job: string): job is JobKind => Object.hasOwn(JOB_IDS, job);
 
-export const deleteInputOf = ({ volume, store, snapshot, purge }: HiddenSnapshot): JobInputs['deleteSnapshot'] => ({
+const deleteInputOf = ({ volume, store, snapshot, purge }: HiddenSnapshot): JobInputs['deleteSnapshot'] => ({
   ...{ volume, store, snapshot },
   ...(purge ? { purge } : {}),
 });

@@ -13,7 +13,7 @@ export interface SheetFacts {
   readonly passphrase: string;
 }
 
-export function rescueFlags({ url, endpoint, region, credentials, passphrase }: SheetFacts): string {
+function rescueFlags({ url, endpoint, region, credentials, passphrase }: SheetFacts): string {
   const flags = [
     `--store '${url}'`,
     `--passphrase '${passphrase.replaceAll("'", `'\\''`)}'`,

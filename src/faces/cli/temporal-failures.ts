@@ -43,7 +43,7 @@ function detailsOf(failure: ApplicationFailure): ErrorDetails {
 }
 
 /** A failure of a workflow, an activity or an update as what it means. */
-export function translateFailure(failure: unknown): HoldfastError {
+function translateFailure(failure: unknown): HoldfastError {
   const chain = causesOf(failure);
   const coded = chain.filter((at) => at instanceof ApplicationFailure && isErrorCode(at.type ?? '')) as readonly ApplicationFailure[];
   const [first] = coded;

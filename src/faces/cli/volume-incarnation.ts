@@ -9,7 +9,7 @@ import { openPlaces } from './repositories.ts';
 import type { Session } from './session.ts';
 
 /** Incarnations of a volume that a repository knows: the highest that is alive, and the highest that was retired. */
-export function incarnationsIn(ledger: Ledger, volume: VolumeName): { readonly alive: number; readonly retired: number } {
+function incarnationsIn(ledger: Ledger, volume: VolumeName): { readonly alive: number; readonly retired: number } {
   const numbers = (lineages: Iterable<string>): number[] =>
     [...lineages].filter((lineage) => lineage.startsWith(`${volume}@`)).map((lineage) => Number(lineage.slice(volume.length + 1)));
   const retired = Math.max(0, ...numbers(ledger.retired));

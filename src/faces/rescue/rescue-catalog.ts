@@ -22,7 +22,7 @@ export async function newestMirror({ repositories, url }: RescueStore): Promise<
 }
 
 /** What the home lacks of a mirror, in an order in which each finds what it names. */
-export function planRebuild(state: CatalogState, mirror: MirroredCatalog): readonly CatalogEntry[] {
+function planRebuild(state: CatalogState, mirror: MirroredCatalog): readonly CatalogEntry[] {
   const { stores, volumes, receivers = [], policies = [], tokens = [], tables = [], events = null, triggers = [] } = mirror;
   const { protections = [], points = [], streams = [], lostRegions = [], journals = [] } = mirror;
   const entries: CatalogEntry[] = [

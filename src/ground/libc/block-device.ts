@@ -15,7 +15,7 @@ const WRITTEN_AT = 6;
 const DISCARDED_AT = 13;
 
 /** Where /sys has a device, by the number that stat gives: see makedev(3). */
-export function sysFolder(rdev: bigint): string {
+function sysFolder(rdev: bigint): string {
   const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn);
   const minor = (rdev & 0xffn) | ((rdev >> 12n) & ~0xffn);
   return `/sys/dev/block/${major}:${minor}`;

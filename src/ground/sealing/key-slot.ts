@@ -39,7 +39,7 @@ const wrappingKey = (passphrase: string, kdf: KeySlot['kdf']): Promise<Buffer> =
   });
 
 /** Cost of a guess: 128 N r = 64 MiB. Tests may pass a smaller one. */
-export const SCRYPT_N_DEFAULT = 2 ** 16;
+const SCRYPT_N_DEFAULT = 2 ** 16;
 
 export async function wrapDataKey(
   dataKey: Uint8Array,

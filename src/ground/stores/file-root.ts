@@ -17,7 +17,7 @@ import { z } from 'zod';
 import { HoldfastError } from '../../domain/errors.ts';
 import { hasErrno } from './file-errors.ts';
 
-export const MARKER_NAME = '.holdfast-store';
+const MARKER_NAME = '.holdfast-store';
 export const TEMP_FOLDER = '.tmp';
 
 /** What a freshly made file system holds; no reason to refuse it. */

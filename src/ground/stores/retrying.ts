@@ -29,7 +29,7 @@ export interface RetryOptions {
  * Waits of at most 0.1, 0.2, 0.4 and 0.8 s: three quarters of a second on average before the caller hears of it. The budget
  * lets a store restart: that breaks all calls in flight (32, see open-store.ts), and each may need three tries.
  */
-export const RETRY_DEFAULTS: RetryOptions = {
+const RETRY_DEFAULTS: RetryOptions = {
   attempts: 5,
   baseDelayMs: 100,
   maxDelayMs: 5000,

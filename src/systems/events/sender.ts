@@ -19,7 +19,7 @@ export interface EventSender extends AsyncDisposable {
 }
 
 /** Requests of at most so many events and bytes, in order. */
-export const requestsOf = (events: readonly CloudEvent[]): Generator<readonly CloudEvent[]> =>
+const requestsOf = (events: readonly CloudEvent[]): Generator<readonly CloudEvent[]> =>
   requestBatches(events, (event) => Buffer.byteLength(messageOfEvent(event).value), { bytes: EVENT_SEND_BYTES_MAX, count: EVENT_SEND_MAX });
 
 const asMessage = ({ key, value, headers }: EventMessage) => ({ key, value, headers: { ...headers } });

@@ -96,7 +96,7 @@ export async function writePast(home: Home, plan: RestoringPlan, { owner, signal
 }
 
 /** The archive with a store that tells what is read from it. */
-export function countReads(archive: TableArchive, onBytes: (bytes: number) => void): TableArchive {
+function countReads(archive: TableArchive, onBytes: (bytes: number) => void): TableArchive {
   const store = interceptStore(archive.store, async (_, run) => {
     const answer = await run();
     onBytes(receivedBytes(answer));

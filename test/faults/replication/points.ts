@@ -6,7 +6,6 @@
  * dies when it meets its point for the n-th time, by its own SIGKILL, so nothing of it runs on.
  */
 export const MESSAGES = ['OPEN', 'REFERENCES', 'DATA', 'PUSH_INQUIRY', 'COMMIT'] as const;
-export type MessageKind = (typeof MESSAGES)[number];
 
 const RECORDS: Readonly<Partial<Record<string, string>>> = { OPEN: 'a claim', PUSH_INQUIRY: 'a heal', COMMIT: 'the commit record' };
 

@@ -60,10 +60,3 @@ function valueAt(words: Uint32Array, at: number, sector: number): number {
   for (let i = at + NOISE_WORDS; i < end; i++) if (words[i] !== words[i - NOISE_WORDS]) return NO_VALUE;
   return serial;
 }
-
-/** A sector's bytes for a person. */
-export function describeSector(bytes: Buffer): string {
-  const [place = 0, serial = 0, disk = 0, check = 0] = wordsOf(bytes).subarray(0, TAG_WORDS);
-  const whole = check === mix(place, serial, disk) && place + serial + disk > 0;
-  return whole ? `begins as change ${serial} of sector ${place} of disk ${disk}` : `begins ${bytes.toString('hex', 0, 16)}`;
-}

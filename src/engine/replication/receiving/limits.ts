@@ -36,7 +36,5 @@ export const RECEIVING_LIMITS: ReceivingLimits = {
 
 /** References that are made durable with one sync: 64 pages are 540 KB. */
 export const PAGES_A_NOTE = 64;
-/** Plain bytes of one task: 16 extents of 1 MiB, or 64 of 256 KiB. */
-export const TAKE_PLAIN_BYTES = 16 * MIB;
 /** Directories of packs read at once when a session is found again. */
 export const DIRECTORIES_AT_ONCE = 8;

@@ -5,7 +5,7 @@
  * the volume is zeros, whatever a page says of it.
  */
 import { MAP_FANOUT } from '../../../domain/limits.ts';
-import { ABSENT, CHILDREN_BYTES, FINGERPRINT_BYTES } from '../../map/node.ts';
+import { CHILDREN_BYTES, FINGERPRINT_BYTES } from '../../map/node.ts';
 import type { Name } from '../messages.ts';
 
 /** A name of zeros: the extent is zeros now. */
@@ -56,5 +56,3 @@ export function namesOf(page: Page, leaf: number, end: number): { readonly at: n
   const from = leaf * MAP_FANOUT;
   return page.rows.flatMap(({ child, name }) => (name === NO_NAME || child >= end ? [] : [{ at: from + child, name }]));
 }
-
-export const EMPTY_LEAF = Buffer.alloc(MAP_FANOUT * ABSENT.length);

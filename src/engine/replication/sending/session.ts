@@ -37,7 +37,7 @@ const NAMES_TOLD_MAX = 20;
 /** Rounds of one call: a subtree has fewer, for each brings something. */
 const ROUNDS_A_CALL = 2 ** 16;
 
-export const REAL_PACE: Pace = { nowMs: () => performance.now(), sleep, random: Math.random };
+const REAL_PACE: Pace = { nowMs: () => performance.now(), sleep, random: Math.random };
 
 export type SessionOutcome =
   | { readonly kind: 'committed'; readonly root: string; readonly figures: Figures }

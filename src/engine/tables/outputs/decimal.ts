@@ -7,7 +7,7 @@ import { DuckDBScalarFunction, INTEGER, VARCHAR } from '@duckdb/node-api';
 const SCALE_MAX = 20_000;
 
 /** Null when it is not exactly that. */
-export function decimalText(base64: string, scale: number): string | null {
+function decimalText(base64: string, scale: number): string | null {
   const bytes = Buffer.from(base64, 'base64');
   if (bytes.length === 0 || bytes.toString('base64') !== base64 || Math.abs(scale) > SCALE_MAX) return null;
   const unsigned = BigInt(`0x${bytes.toString('hex')}`);

@@ -7,7 +7,7 @@ import type { Clock } from '../clock.ts';
 import type { OpenedOrigin, Origin } from './origin.ts';
 
 /** Whoever asks again sooner gets the failure that there was. */
-export const ORIGIN_RETRY_MS = 1000;
+const ORIGIN_RETRY_MS = 1000;
 
 export class OriginLink implements AsyncDisposable {
   readonly #origin: Origin;

@@ -21,7 +21,7 @@ async function bytesReadBy(pid: number): Promise<number | null> {
   return rchar === undefined ? null : Number(rchar);
 }
 
-export const sentBy = ({ stores }: CaptureResult): ReadonlyMap<string, number> =>
+const sentBy = ({ stores }: CaptureResult): ReadonlyMap<string, number> =>
   new Map(stores.flatMap((one) => (one.kind === 'committed' ? [[one.store as string, one.sentBytes] as const] : [])));
 
 export function requireAllCommitted(result: CaptureResult): ReadonlyMap<string, number> {

@@ -4,7 +4,7 @@ import { createDebeziumDecoder } from '../../../engine/tables/events/debezium.ts
 import type { Decoder } from '../../../engine/tables/events/event.ts';
 import { createPlainDecoder } from '../../../engine/tables/events/plain.ts';
 
-export const decoderOf = (form: TableForm): Decoder => (form.form === 'debezium' ? createDebeziumDecoder(form) : createPlainDecoder(form));
+const decoderOf = (form: TableForm): Decoder => (form.form === 'debezium' ? createDebeziumDecoder(form) : createPlainDecoder(form));
 
 /** `onStamp`: the stamp of each event that has a place of its own in the source's log. */
 export function listeningDecoder(form: TableForm, onStamp: (stampUs: number) => void): Decoder {

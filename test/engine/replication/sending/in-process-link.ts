@@ -23,8 +23,6 @@ export interface Troubles {
   readonly delayMsMost: number;
 }
 
-export const NO_TROUBLE: Troubles = { lost: 0, answersLost: 0, twice: 0, delayMsMost: 0 };
-
 export function troubled(link: Link, seed: number, { lost, answersLost, twice, delayMsMost }: Troubles): Link {
   const random = seededRandom(seed);
   return {

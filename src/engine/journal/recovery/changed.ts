@@ -3,20 +3,21 @@
  *
  * Invariant: whoever has the volumes as they were at `after`, and takes of these places what they hold at `through`, has them as they were at
  * `through`; every number in between was seen, in one unbroken chain. Where order was lost in between there are changes without a
- * record, so that is told instead: then anything may differ.
+ * record, and where a batch is nowhere there are some that nobody can read; so that is told instead: then anything may differ.
  *
  * Memory is bounded as that of a plan is (plan.ts).
  */
-import { HoldfastError } from '../../../domain/errors.ts';
+import { HoldfastError, isHoldfastError } from '../../../domain/errors.ts';
 import { RECOVERY_BATCHES_MAX } from '../../../domain/limits.ts';
 import { lastOf } from '../batch.ts';
 import type { ChainMark } from '../chain.ts';
 import { beginningsOf } from '../reading/beginnings.ts';
+import { lostBatchOf } from '../reading/copies.ts';
 import { readHistory } from '../reading/history.ts';
 import { beginningOf, comparePlaces } from '../reading/marks.ts';
 import { unheard, type Reading } from '../reading/reading.ts';
 import type { JournalState } from '../state.ts';
-import type { Point } from './plan.ts';
+import { planRecovery, type Point } from './plan.ts';
 import { placeOf } from './replay.ts';
 import { startsFor } from './starts.ts';
 import { createStretchMap, firstAfter, ZEROS, type Stretches } from './stretches.ts';
@@ -41,7 +42,7 @@ export type Changed =
       places(volume: number): Iterable<Place>;
       readonly records: number;
     }
-  /** Order was lost here last, and a base came after it: `through` is a point, and what it differs by nobody knows. */
+  /** Order, or a batch, was lost here last, and a base came after it: `through` is a point, and what it differs by nobody knows. */
   | { readonly kind: 'unknown'; readonly gap: number };
 
 const gone = ({ epoch, seq }: Point, why: string): HoldfastError =>
@@ -49,13 +50,15 @@ const gone = ({ epoch, seq }: Point, why: string): HoldfastError =>
 
 /**
  * POINT_GONE when one of the two is in no epoch, past its end, or below the floor, or when order was lost before `through` and no base came
- * after it; DAMAGED, OBJECT_MISSING or the like, with `details.soundSeq`, when a batch between them is in no region; STORE_UNREACHABLE when it
- * may be in one that is silent; RECOVERY_TOO_LARGE. Pin `after` before, or the floor may pass it.
+ * after it; DAMAGED, OBJECT_MISSING or the like, with `details.soundSeq`, when a batch between them is in no region, and no base holds it that
+ * leads to `through`; STORE_UNREACHABLE when it may be in one that is silent; RECOVERY_TOO_LARGE. Pin `after` before, or the floor may pass it.
  */
 export async function changedSince(reading: Reading, wanted: ChangedWanted): Promise<Changed> {
   const { log } = reading.journal;
   for (let state = await log.sync(); ;) {
-    const changed = await changedIn(reading, state, wanted).catch((error: unknown) => ({ error }));
+    const changed = await changedIn(reading, state, wanted)
+      .catch((error: unknown) => acrossLoss(reading, state, wanted, error))
+      .catch((error: unknown) => ({ error }));
     const now = await log.sync();
     if (!('error' in changed)) {
       refuseOutside(now, wanted);
@@ -110,6 +113,15 @@ async function changedIn(reading: Reading, state: JournalState, wanted: ChangedW
   const { epoch, seq } = through;
   if (silent.length > 0) throw unheard(`number ${seq} of epoch ${epoch}`, silent, { epoch, seq });
   throw gone(through, 'it is not acknowledged, as far as the regions tell');
+}
+
+/** The same over a batch that is nowhere: not what it changed, but whether a base that holds it leads on from there. */
+async function acrossLoss(reading: Reading, state: JournalState, { through }: ChangedWanted, error: unknown): Promise<Changed> {
+  const beyond = lostBatchOf(error);
+  if (beyond === null || !isHoldfastError(error)) throw error;
+  if (startsFor(reading, state, { seq: through.seq, gaps: new Set(), unusable: new Set(), beyond }).length === 0) throw error;
+  await planRecovery(reading, { point: through, beyond });
+  return { kind: 'unknown', gap: Number(error.details['soundSeq']) + 1 };
 }
 
 /** From where the least is read that has all that follows a number. A later epoch begins above it, or right after it, where its own ends. */

@@ -106,7 +106,7 @@ async function bringTo(host: Host, opened: OpenedProtection, note: FailoverNote,
     throw error;
   });
   if (changed.kind === 'unknown') {
-    const why = `order was lost at ${changed.gap}, and what was written since ${asOf.seq} is not known`;
+    const why = `what was written since ${asOf.seq} is not known from ${changed.gap} on`;
     await giveUp(host, note, why);
     throw new HoldfastError('POINT_GONE', `${why}: started again, all of the disks is fetched`, { journal: journal.name });
   }

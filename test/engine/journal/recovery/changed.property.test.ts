@@ -126,3 +126,21 @@ test('across epochs, of some volumes alone; what is past an end, not acknowledge
   await expect(changed({ epoch: 1, seq: 2 }, { epoch: second, seq: 6 })).rejects.toMatchObject({ code: 'POINT_GONE' });
   expect(await of({ epoch: 1, seq: 5 }, { epoch: second, seq: 6 })).toEqual([[{ offset: 16, length: 8 }], []]);
 });
+
+test('over a batch that is nowhere it is not told; that it is lost, where no base holds it that leads to the second number', async () => {
+  const world = new SmallJournal(['a']);
+  const epoch = await world.open('local', ['a']);
+  await world.put({ records: 'wf', in: ['a'] });
+  await world.put({ records: 'wf', in: [] });
+  const { index, seq, digest } = await world.put({ records: 'wf', in: ['a'] });
+  await world.put({ records: 'wf', in: ['a'], acknowledged: 6 });
+  const changed = (through: number) => changedSince(world.reading(), { after: { epoch, seq: 2 }, through: { epoch, seq: through } });
+  const lost = { code: 'OBJECT_MISSING', details: { epoch, index: 1, soundSeq: 2 } };
+  await expect(changed(6)).rejects.toMatchObject(lost);
+  const snapshots = [{ volume: 0, id: '00000000000000000000000001' }];
+  await world.journal.log.append(() => ({ kind: 'BASE', region: 'a', snapshots, from: seq, to: seq, at: { epoch, index, seq, digest } }));
+  expect(await changed(6)).toEqual({ kind: 'unknown', gap: 3 });
+  // Not there yet, or no base before it: the first may pass.
+  await expect(changed(8)).rejects.toMatchObject({ code: 'POINT_GONE', details: { epoch, seq: 8 } });
+  await expect(changed(5)).rejects.toMatchObject(lost);
+});

@@ -10,20 +10,21 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
-import type { BaseImage, Bases } from '../../engine/journal/keeping/bases.ts';
+import type { Bases } from '../../engine/journal/keeping/bases.ts';
 import { pinPoint, unpin } from '../../engine/journal/keeping/pins.ts';
 import { inOrder } from '../../engine/journal/reading/in-order.ts';
 import type { Reading } from '../../engine/journal/reading/reading.ts';
 import { changedSince, type Changed, type Place } from '../../engine/journal/recovery/changed.ts';
 import { clip, type Clipped } from '../../engine/journal/recovery/clip.ts';
-import { planRecovery, type Point, type RecoveryPlan } from '../../engine/journal/recovery/plan.ts';
+import { beyondLosses } from '../../engine/journal/recovery/loss.ts';
+import type { Point } from '../../engine/journal/recovery/plan.ts';
 import { replay, type VolumeExtent } from '../../engine/journal/recovery/replay.ts';
 import type { Disks } from '../../engine/volumes/disks/disk-client.ts';
 import type { BegunRecovery } from '../../engine/volumes/disks/disk-control.ts';
 import type { JournalPlace } from '../../engine/volumes/disks/protection-port.ts';
 import { connectNbd, type NbdClient } from '../../engine/volumes/nbd/client.ts';
 import { parseNbdUri } from '../../engine/volumes/nbd/uri.ts';
-import { usablePlan } from './usable-plan.ts';
+import { openPoint, type OpenedPoint } from './usable-plan.ts';
 
 export interface InPlaceOptions {
   readonly reading: Reading;
@@ -83,10 +84,7 @@ export async function recoverInPlace(options: InPlaceOptions): Promise<Recovered
 async function recoverPinned(options: InPlaceOptions): Promise<RecoveredInPlace> {
   const { reading, point, disks, force, onBegun } = options;
   const { name } = reading.journal;
-  const { plan, base: images } = await usablePlan({
-    plan: (unusable) => planRecovery(reading, { point, unusable }),
-    open: (of) => imagesOf(options, of),
-  });
+  const planned = await openPoint(options, null);
   await refuseBehindGap(options);
   const begun = await disks.beginRecovery(name, { epoch: point.epoch, seq: point.seq }, force);
   const progress: Progress = { comparedBytes: 0, writtenBytes: 0, isChanged: begun.before.seq !== begun.now.seq };
@@ -95,8 +93,13 @@ async function recoverPinned(options: InPlaceOptions): Promise<RecoveredInPlace>
     await using opened = new AsyncDisposableStack();
     const clients: NbdClient[] = [];
     for (const uri of begun.uris) clients.push(opened.use(await connect(uri)));
-    const clipped = clip(plan.stretches, placesOf(await changedByNow(options, begun.now), clients));
-    await writeBack(options, { plan, images, clipped, clients }, progress);
+    const changed = await changedByNow(options, begun.now);
+    // What a plan has written by the time that it finds a batch lost is what the next one says, too.
+    await beyondLosses(async (beyond) => {
+      const over = beyond === null ? planned : await openPoint(options, beyond);
+      const clipped = clip(over.plan.stretches, placesOf(changed, clients));
+      await writeBack(options, { ...over, clipped, clients }, progress);
+    });
     for (const client of clients) await client.flush();
   } catch (error) {
     // They are what they were, by this try and any before it.
@@ -109,6 +112,7 @@ async function recoverPinned(options: InPlaceOptions): Promise<RecoveredInPlace>
 }
 
 interface Progress {
+  /** Of the last plan. */
   comparedBytes: number;
   writtenBytes: number;
   /** Whether anything may have been written. */
@@ -127,18 +131,6 @@ async function refuseBehindGap({ reading, disks }: InPlaceOptions): Promise<void
       ...{ journal, gap },
     },
   );
-}
-
-type Images = ReadonlyMap<number, BaseImage>;
-
-async function imagesOf({ bases, signal }: InPlaceOptions, { start, region }: RecoveryPlan): Promise<Images | undefined> {
-  const images = new Map<number, BaseImage>();
-  for (const { volume, id } of start.kind === 'base' ? start.base.snapshots : []) {
-    const image = (await bases.get(region)?.open(id, signal)) ?? null;
-    if (image === null) return undefined;
-    images.set(volume, image);
-  }
-  return images;
 }
 
 async function connect(uri: string): Promise<NbdClient> {
@@ -170,7 +162,7 @@ async function changedByNow({ reading, point, disks, signal }: InPlaceOptions, n
   }
 }
 
-/** Where order was lost since, all of it is compared. */
+/** Where order, or a batch, was lost since, all of it is compared. */
 const placesOf = (changed: Changed, clients: readonly NbdClient[]): ReadonlyMap<number, Iterable<Place>> =>
   new Map(
     clients.map(({ sizeBytes }, volume) => [
@@ -179,9 +171,7 @@ const placesOf = (changed: Changed, clients: readonly NbdClient[]): ReadonlyMap<
     ]),
   );
 
-interface WriteBack {
-  readonly plan: RecoveryPlan;
-  readonly images: Images;
+interface WriteBack extends OpenedPoint {
   readonly clipped: Clipped;
   readonly clients: readonly NbdClient[];
 }
@@ -194,6 +184,7 @@ async function writeBack(
 ): Promise<void> {
   const sum = (some: Iterable<number>): number => [...some].reduce((all, one) => all + one, 0);
   const ofBytes = sum(inside.lengths) + sum(bare.map(({ length }) => length));
+  let comparedBytes = 0;
   const write = async ({ volume, offset, length, data }: VolumeExtent): Promise<void> => {
     signal?.throwIfAborted();
     const wanted = data ?? Buffer.alloc(length);
@@ -206,7 +197,7 @@ async function writeBack(
       await client.write(wanted, offset);
       progress.writtenBytes += length;
     }
-    progress.comparedBytes += length;
+    progress.comparedBytes = comparedBytes += length;
     onProgress({ ...progress, ofBytes });
   };
   const fromBase = async (step: VolumeExtent): Promise<void> => {

@@ -13,9 +13,8 @@ import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
 import { KIB, RECOVERY_PLANS_MAX } from '../../domain/limits.ts';
 import type { Bases, RestoredBase } from '../../engine/journal/keeping/bases.ts';
 import { pinPoint, unpin } from '../../engine/journal/keeping/pins.ts';
-import { lostBatchOf } from '../../engine/journal/reading/copies.ts';
-import { comparePlaces } from '../../engine/journal/reading/marks.ts';
 import { isDamage, isSilence, type Reading } from '../../engine/journal/reading/reading.ts';
+import { beyondLosses } from '../../engine/journal/recovery/loss.ts';
 import { planRecovery, type Point, type RecoveryPlan } from '../../engine/journal/recovery/plan.ts';
 import { replayInto } from '../../engine/journal/recovery/replay-into.ts';
 import type { StartIn } from '../../engine/journal/recovery/starts.ts';
@@ -85,40 +84,40 @@ type Recovering = RecoverOptions & { readonly threads: Threads };
 async function recoverPinned(options: Recovering): Promise<Recovered> {
   const { journal } = options.reading;
   const unusable = new Map<string, HoldfastError>();
-  let how: Attempt = { unusable, isFirst: true, mayGuess: true, lost: null };
-  for (let replans = 0; ; how = { ...how, isFirst: false }) {
-    const { n } = await journal.log.sync();
-    try {
-      const recovered = await recoverOnce(options, how);
-      if (recovered !== 'other base') return recovered;
-      how = { ...how, mayGuess: false };
-    } catch (error) {
-      if (error instanceof UnusableBase) {
-        // One that is named twice is no base that can be left out.
-        if (unusable.has(error.snapshot)) throw error.why;
-        unusable.set(error.snapshot, error.why);
-        continue;
+  let [isFirst, mayGuess, replans] = [true, true, 0];
+  return beyondLosses(async (beyond) => {
+    for (;;) {
+      const { n } = await journal.log.sync();
+      const attempt = { unusable, beyond, isFirst, mayGuess };
+      isFirst = false;
+      try {
+        const recovered = await recoverOnce(options, attempt);
+        if (recovered !== 'other base') return recovered;
+        mayGuess = false;
+      } catch (error) {
+        if (error instanceof UnusableBase) {
+          // One that is named twice is no base that can be left out.
+          if (unusable.has(error.snapshot)) throw error.why;
+          unusable.set(error.snapshot, error.why);
+          continue;
+        }
+        // The plan was right when it was made: what has gone since leads to a newer base.
+        const hasMoved = (await journal.log.sync()).n > n;
+        if (!isHoldfastError(error, 'OBJECT_MISSING') || !hasMoved || ++replans >= RECOVERY_PLANS_MAX) throw error;
       }
-      // The plan was right when it was made: what has gone since leads to a newer base.
-      const hasMoved = (await journal.log.sync()).n > n;
-      if (isHoldfastError(error, 'OBJECT_MISSING') && hasMoved && ++replans < RECOVERY_PLANS_MAX) continue;
-      // A base that holds what the batch held leads there without it.
-      const lost = lostBatchOf(error);
-      if (lost === null || (how.lost !== null && comparePlaces(lost, how.lost.place) <= 0)) throw error;
-      how = { ...how, lost: { place: lost, why: how.lost?.why ?? error } };
     }
-  }
+  });
 }
 
 interface Attempt {
   /** Snapshots of bases that cannot be had as they were, and why. */
   readonly unusable: ReadonlyMap<string, HoldfastError>;
+  /** The last batch that was found not to be had. */
+  readonly beyond: Place | null;
   /** Whether the targets are as they were given. */
   readonly isFirst: boolean;
   /** Whether the base that is tried first is written while what follows it is still read. */
   readonly mayGuess: boolean;
-  /** The last batch that was found not to be had, and what the first one was told with. */
-  readonly lost: { readonly place: Place; readonly why: unknown } | null;
 }
 
 /** A snapshot of a base that cannot be had as it was. */
@@ -245,14 +244,14 @@ async function restoreBase({ bases }: Recovering, region: string, id: string, in
 /** A plan without the bases that were found to be of no use; where there is none the first of these says why, unless somebody is silent. */
 async function planAround(
   { reading, point }: Recovering,
-  { unusable, lost }: Attempt,
+  { unusable, beyond }: Attempt,
   onStart: (start: StartIn) => void,
 ): Promise<RecoveryPlan> {
   try {
-    return await planRecovery(reading, { point, unusable: new Set(unusable.keys()), beyond: lost?.place ?? null, onStart });
+    return await planRecovery(reading, { point, unusable: new Set(unusable.keys()), beyond, onStart });
   } catch (error) {
     const [first] = unusable.values();
-    throw isSilence(error) ? error : (lost?.why ?? first ?? error);
+    throw first === undefined || isSilence(error) ? error : first;
   }
 }
 

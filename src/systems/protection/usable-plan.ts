@@ -1,6 +1,9 @@
 /** A plan whose base can be had: one that is gone, or in a store that does not answer, is left for another. */
 import { HoldfastError, isHoldfastError } from '../../domain/errors.ts';
-import type { RecoveryPlan } from '../../engine/journal/recovery/plan.ts';
+import type { BaseImage, Bases } from '../../engine/journal/keeping/bases.ts';
+import type { Reading } from '../../engine/journal/reading/reading.ts';
+import { planRecovery, type Point, type RecoveryPlan } from '../../engine/journal/recovery/plan.ts';
+import type { Place } from '../../engine/journal/sealed-object.ts';
 
 export interface UsablePlan<T> {
   readonly plan: RecoveryPlan;
@@ -34,4 +37,42 @@ export async function usablePlan<T>({ plan: make, open }: UsableWanted<T>): Prom
     if (ids.every((id) => unusable.has(id))) throw why;
     for (const id of ids) unusable.add(id);
   }
+}
+
+export interface PointWanted {
+  readonly reading: Reading;
+  /** By region. */
+  readonly bases: ReadonlyMap<string, Bases>;
+  readonly point: Point;
+  readonly signal?: AbortSignal;
+}
+
+/** A point to be read place by place. A volume that the base does not have is zeros there. */
+export interface OpenedPoint {
+  readonly plan: RecoveryPlan;
+  /** Of the plan's base, by volume. */
+  readonly images: ReadonlyMap<number, BaseImage>;
+}
+
+/** `beyond`: a batch that is nowhere as it was written. Errors as of `usablePlan`. */
+export async function openPoint({ reading, bases, point, signal }: PointWanted, beyond: Place | null): Promise<OpenedPoint> {
+  const { plan, base: images } = await usablePlan({
+    plan: (unusable) => planRecovery(reading, { point, unusable, beyond }),
+    open: (of) => imagesOf(bases, of, signal),
+  });
+  return { plan, images };
+}
+
+async function imagesOf(
+  bases: PointWanted['bases'],
+  { start, region }: RecoveryPlan,
+  signal?: AbortSignal,
+): Promise<OpenedPoint['images'] | undefined> {
+  const images = new Map<number, BaseImage>();
+  for (const { volume, id } of start.kind === 'base' ? start.base.snapshots : []) {
+    const image = (await bases.get(region)?.open(id, signal)) ?? null;
+    if (image === null) return undefined;
+    images.set(volume, image);
+  }
+  return images;
 }

@@ -2,13 +2,11 @@
 import { HoldfastError, isHoldfastError } from '../../../src/domain/errors.ts';
 import type { Journal } from '../../../src/engine/journal/journal.ts';
 import type { BaseImage } from '../../../src/engine/journal/keeping/bases.ts';
-import { lostBatchOf } from '../../../src/engine/journal/reading/copies.ts';
-import { comparePlaces } from '../../../src/engine/journal/reading/marks.ts';
 import { listPoints } from '../../../src/engine/journal/reading/points.ts';
 import { isDamage, isSilence, readingOf, type Reading } from '../../../src/engine/journal/reading/reading.ts';
+import { lossOf, type Loss } from '../../../src/engine/journal/recovery/loss.ts';
 import { planRecovery, type Point, type RecoveryPlan } from '../../../src/engine/journal/recovery/plan.ts';
 import { replay } from '../../../src/engine/journal/recovery/replay.ts';
-import type { Place } from '../../../src/engine/journal/sealed-object.ts';
 import type { Opened } from '../../../src/engine/journal/takeover/opened.ts';
 import type { Process } from '../scheduler.ts';
 import { Violation } from '../violation.ts';
@@ -52,8 +50,7 @@ const RECOVERIES_MAX = 4;
 export interface Found {
   /** Snapshots of bases. */
   readonly unusable: Set<string>;
-  /** The last batch that is nowhere as it was written, and what the first one was told with. */
-  lost: { readonly place: Place; readonly why: unknown } | null;
+  lost: Loss | null;
 }
 
 export const nothingFound = (): Found => ({ unusable: new Set(), lost: null });
@@ -64,10 +61,9 @@ export function isOfBase(error: unknown, found: Found): boolean {
   const { snapshot } = error.details;
   if (typeof snapshot === 'string') found.unusable.add(snapshot);
   if (typeof snapshot === 'string' || error.code === 'OBJECT_MISSING') return true;
-  const place = lostBatchOf(error);
-  if (place === null || (found.lost !== null && comparePlaces(place, found.lost.place) <= 0)) return false;
-  found.lost = { place, why: found.lost?.why ?? error };
-  return true;
+  const loss = lossOf(error, found.lost);
+  found.lost = loss ?? found.lost;
+  return loss !== null;
 }
 
 interface OpenedPoint {

@@ -1,11 +1,12 @@
 /**
  * A group recovered in place: as changes like any others, while nobody else has its disks, whatever ends in between; undone in the same way.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { foldRegion } from '../../../src/engine/journal/keeping/fold.ts';
 import { readingOf } from '../../../src/engine/journal/reading/reading.ts';
 import { recoverInPlace, type InPlaceOptions } from '../../../src/systems/protection/in-place.ts';
 import type { DiskServer } from '../../../src/systems/serving/disk-server.ts';
@@ -158,6 +159,62 @@ test("interrupted, by its own end and by the server's: its disks are nobody's un
     expect(are(later)).toEqual([true, true]);
   }
 }, 300_000);
+
+/** Batches with data that the regions hold by now. */
+function bodies(): string[] {
+  const files = ['a', 'b'].flatMap((region) => {
+    const root = path.join(folder, 'stores', region, 'journals/j/e');
+    const entries = readdirSync(root, { recursive: true, withFileTypes: true });
+    return entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
+  });
+  return files.filter((file) => readFileSync(file).readUInt32BE(44) > 0);
+}
+
+/** One bit of each body, or of each head, or that bit back. */
+function flip(files: readonly string[], part: 'body' | 'head' = 'body'): void {
+  for (const file of files) {
+    const stored = readFileSync(file);
+    const at = part === 'head' ? 80 : stored.length - 1;
+    stored[at] = stored[at]! ^ 1;
+    writeFileSync(file, stored);
+  }
+}
+
+test('what the regions hold no more as it was written comes from a base that holds it, in whichever region; where there is none it is named', async () => {
+  const { seq, wanted } = await begin();
+  await world.untilListed(seq);
+  const harmed = bodies();
+  flip(harmed);
+  await scribble(3);
+  await untilIdle();
+  const reading = readingOf(await world.journal(), { prefer: ['a'], onDamage: () => undefined });
+  expect(await fails(recover(seq, { reading }))).toMatchObject({ code: 'DAMAGED', details: { epoch: 1, index: expect.any(Number) } });
+  await untilIdle();
+  flip(harmed);
+  const region = (await world.bases(DISKS.map(() => SIZE))).get('b')!;
+  expect(await foldRegion(reading, region, { by: seq })).toMatchObject({ kind: 'folded', base: { to: seq } });
+  flip(harmed);
+  await recover(seq, { reading });
+  expect(are(wanted)).toEqual([true, true]);
+}, 240_000);
+
+test('where nobody can read any more what was written since, and a base holds it, all of the disks is compared', async () => {
+  const { seq, wanted } = await begin();
+  await world.untilListed(seq);
+  const before = bodies();
+  await scribble(3);
+  await world.takeBase();
+  await untilIdle();
+  const later = now();
+  const since = bodies().filter((file) => !before.includes(file));
+  flip(since, 'head');
+  const reading = readingOf(await world.journal(), { onDamage: () => undefined });
+  const recovered = await recover(seq, { reading });
+  expect(recovered.comparedBytes).toBe(DISKS.length * SIZE);
+  expect(are(wanted)).toEqual([true, true]);
+  await recover(recovered.before.seq, { reading });
+  expect(are(later)).toEqual([true, true]);
+}, 240_000);
 
 test('what cannot be had is refused before anybody is kept off; what fails before anything is written lets them in again', async () => {
   const { seq } = await begin();

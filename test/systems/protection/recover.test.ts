@@ -10,8 +10,7 @@ import { collectRegion } from '../../../src/engine/journal/keeping/collecting.ts
 import { batchName } from '../../../src/engine/journal/object-names.ts';
 import type { ObjectStore } from '../../../src/ground/stores/object-store.ts';
 import { Threads } from '../../../src/ground/threads/threads.ts';
-import type { MemoryStore } from '../../engine/memory-store.ts';
-import { firstDifference, RecoveryWorld, REGIONS, SIZES } from './recovery-world.ts';
+import { firstDifference, flip, RecoveryWorld, REGIONS, SIZES } from './recovery-world.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'hf-recover-'));
 let threads: Threads;
@@ -56,12 +55,6 @@ async function worldOf(seed: number, batches: number): Promise<Watched> {
 async function write(world: RecoveryWorld): Promise<void> {
   await world.write();
   await world.acknowledge();
-}
-
-function flip(store: MemoryStore, name: string, fromEnd: number): void {
-  const stored = Buffer.from(store.objects.get(name)!);
-  stored[stored.length - fromEnd] = stored[stored.length - fromEnd]! ^ 1;
-  store.objects.set(name, stored);
 }
 
 /** The floor rises to a number, and what is below is collected. */

@@ -163,3 +163,10 @@ export function firstDifference(paths: readonly string[], content: readonly Buff
   }
   return null;
 }
+
+/** One bit of an object, in the byte that lies so far from its end. */
+export function flip(store: MemoryStore, name: string, fromEnd: number): void {
+  const stored = Buffer.from(store.objects.get(name)!);
+  stored[stored.length - fromEnd] = stored[stored.length - fromEnd]! ^ 1;
+  store.objects.set(name, stored);
+}

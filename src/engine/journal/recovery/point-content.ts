@@ -13,6 +13,7 @@ import type { OriginContent } from '../../volumes/hydration/origin.ts';
 import type { SnapshotContent } from '../../volumes/hydration/snapshot-origin.ts';
 import type { StatusRun } from '../../volumes/nbd/export.ts';
 import { STATE } from '../../volumes/nbd/protocol.ts';
+import { lostBatchOf } from '../reading/copies.ts';
 import { inOrder } from '../reading/in-order.ts';
 import type { Reading } from '../reading/reading.ts';
 import { createOverlay, type ReadBase } from './overlay.ts';
@@ -45,8 +46,8 @@ export interface PointParts extends PointVolume {
   /** The volume's snapshot of the plan's base; null: zeros. */
   readonly base: SnapshotContent | null;
   readonly progress: PointProgress;
-  /** Whether another plan is to be made before anything is said to be lost. */
-  readonly isOutdated: () => Promise<boolean>;
+  /** Whether another plan is to be made before this is said to be lost. */
+  readonly isOutdated: (lost: HoldfastError) => Promise<boolean>;
 }
 
 export function pointContent({ isOutdated, reading, plan, base, progress, volume, sizeBytes, extentBytes }: PointParts): OriginContent {
@@ -77,7 +78,9 @@ export function pointContent({ isOutdated, reading, plan, base, progress, volume
         async fill(port) {
           const lost: HoldfastError[] = [];
           await bulk.fill({ ...port, onLost: (error) => void lost.push(error) });
-          if (lost.length > 0 && (await isOutdated())) throw outdated();
+          // Of the batches the first: what leads beyond a later one leads beyond this, too.
+          const first = lost.find((error) => lostBatchOf(error) !== null) ?? lost[0];
+          if (first !== undefined && (await isOutdated(first))) throw outdated();
           lost.forEach(port.onLost);
         },
         [Symbol.asyncDispose]: () => bulk[Symbol.asyncDispose](),
@@ -87,13 +90,13 @@ export function pointContent({ isOutdated, reading, plan, base, progress, volume
 }
 
 /** Opened anew, its origin has another plan. */
-const outdated = (): HoldfastError => new HoldfastError('STORE_UNREACHABLE', 'the journal was folded up to the point meanwhile');
+const outdated = (): HoldfastError => new HoldfastError('STORE_UNREACHABLE', 'another base leads to the point by now');
 
 async function refuseOutdated<T>(isOutdated: PointParts['isOutdated'], read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (error) {
-    if (isLoss(error) && (await isOutdated())) throw outdated();
+    if (isLoss(error) && (await isOutdated(error))) throw outdated();
     throw error;
   }
 }

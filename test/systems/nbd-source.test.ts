@@ -3,10 +3,9 @@
  * QEMU with a dirty bitmap; and a bitmap that lies.
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { newSnapshotId, repositoryName, storeName, volumeName } from '../../src/domain/ids.ts';
@@ -18,6 +17,7 @@ import { newestVisible } from '../../src/engine/repository/transfer-reader.ts';
 import { Threads } from '../../src/ground/threads/threads.ts';
 import { describeWithPrograms } from '../describe-with-programs.ts';
 import { serveFile } from '../engine/volumes/nbd/serve-file.ts';
+import { untilListening } from '../engine/volumes/nbd/until-listening.ts';
 import { shipCapture, type CaptureExtras, type ShippedCapture } from './capture-volume.ts';
 import { contentOf } from './image.ts';
 import { createInstallation, HOST, type Installation } from './installation.ts';
@@ -128,7 +128,7 @@ describeQemu('a disk of QEMU', () => {
       const socket = path.join(folder, `${name}.s`);
       const bitmap = name === 'first' ? [] : ['-B', 'since'];
       children.push(spawn('qemu-nbd', ['-r', '-t', '-k', socket, '-f', 'qcow2', '-x', 'disk', ...bitmap, image], { stdio: 'ignore' }));
-      while (!existsSync(socket)) await sleep(10);
+      await untilListening(socket);
       await readFrom(`nbd+unix:///disk?socket=${socket}`);
     };
     await run('qemu-img', ['create', '-f', 'qcow2', image, '64M']);

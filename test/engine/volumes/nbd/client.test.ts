@@ -1,10 +1,9 @@
 /** The client before real servers (nbdkit, qemu-nbd with a dirty bitmap, ours), and before one that lies. */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterEach, expect, test } from '@jest/globals';
 import fc from 'fast-check';
@@ -12,6 +11,7 @@ import { connectNbd, type NbdClient } from '../../../../src/engine/volumes/nbd/c
 import { nbdUri, parseNbdUri } from '../../../../src/engine/volumes/nbd/uri.ts';
 import { describeWithPrograms } from '../../../describe-with-programs.ts';
 import { serveFile } from './serve-file.ts';
+import { untilListening } from './until-listening.ts';
 
 const run = promisify(execFile);
 const MIB = 1024 * 1024;
@@ -30,7 +30,7 @@ const newFolder = (): string => {
 
 async function start(program: string, args: readonly string[], socket: string): Promise<void> {
   started.push(spawn(program, args, { stdio: 'ignore' }));
-  while (!existsSync(socket)) await sleep(10);
+  await untilListening(socket);
 }
 
 const connectTo = (socket: string, name = '', contexts: readonly string[] = ['base:allocation']): Promise<NbdClient> =>

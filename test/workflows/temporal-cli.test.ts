@@ -123,8 +123,8 @@ describeTemporal("with Temporal's own client alone", () => {
   test('a start while it runs joins, under the id that the product gives it', async () => {
     const input: unknown = JSON.parse(/--input '(.*)'/.exec(startOf('captureSnapshot') ?? '')?.[1] ?? '');
     expect(idIn(startOf('captureSnapshot') ?? '')).toBe(JOB_IDS.captureSnapshot(input as { volume: string }));
-    stage.weather.slow('local', 'put', 1000);
-    stage.weather.slow('local', 'get', 1000);
+    stage.weather.slow('local', 'put', 3000);
+    stage.weather.slow('local', 'get', 3000);
     const first = await start('captureSnapshot');
     const { runId } = await first.describe();
     await start('captureSnapshot');

@@ -241,7 +241,7 @@ describe('what answers there', () => {
     ['is silent', 'RECEIVER_UNREACHABLE', () => undefined],
     ['begins and is silent', 'RECEIVER_UNREACHABLE', (_, response) => void response.writeHead(200, ok).write('\x88')],
   ])('%s: %s', async (_, code, hear) => {
-    const to = link(await serve(hear), { token, requestTimeoutMs: 300 });
+    const to = link(await serve(hear), { token, requestTimeoutMs: 2000 });
     expect((await failure(to.exchange(SESSION, [data(1_000_000)], never))).code).toBe(code);
   });
 

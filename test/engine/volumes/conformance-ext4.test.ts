@@ -52,6 +52,7 @@ describeMounted('mounted', () => {
       try {
         for (const snapshot of ['s1', 's2', 's3']) {
           await sleep(700);
+          for (const until = Date.now() + 30_000; synced.length === 0 && Date.now() < until;) await sleep(20);
           const before = [...synced];
           await volume.freeze(snapshot);
           views.push({ snapshot, synced: before });

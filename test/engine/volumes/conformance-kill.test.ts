@@ -104,7 +104,8 @@ describeFio('killed under load', () => {
       const ended = once(fio, 'exit');
       let flushes = 0;
       const writing = writeUntilGone(volume.uri(), blocks, () => flushes++);
-      for (const until = Date.now() + 20_000; flushes === 0 && Date.now() < until;) await sleep(20);
+      // Some hundred blocks, of about as many extents.
+      for (const until = Date.now() + 30_000; flushes < DEPTH && Date.now() < until;) await sleep(20);
       await sleep(300 + randomInt(600));
       await volume.kill();
       await writing;

@@ -63,12 +63,15 @@ async function end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
 const images = (): Buffer[] => DISKS.map((disk) => readFileSync(path.join(folder, `${disk}.img`)));
 const uri = (disk: string): string => `nbd+unix:///${disk}?socket=${path.join(folder, 'disks/nbd.sock')}`;
 
-/** Loads all disks for a while; `stop` ends it. */
+/** Loads all disks for a while, in which something has come into a region; `stop` ends it. */
 async function load(stop: () => Promise<void>): Promise<void> {
   const users = await Promise.all(DISKS.map((disk) => useDisk(uri(disk))));
   const loading: Promise<unknown>[] = users.map((user, i) => history.load(user, i, 8));
   for (const disk of DISKS) loading.push(once(fio(disk), 'exit'));
-  for (const until = Date.now() + 20_000, before = history.flushes; history.flushes < before + 5 && Date.now() < until;) await sleep(20);
+  for (const until = Date.now() + 30_000, before = history.flushes; Date.now() < until; await sleep(20)) {
+    const [status] = await world.host.disks.protection();
+    if (history.flushes >= before + 5 && (status?.closed ?? 0) > 20) break;
+  }
   await sleep(random.below(600));
   await stop();
   await Promise.all(loading);

@@ -7,8 +7,8 @@ export interface Gate {
   readonly store: ObjectStore;
   /** Calls that were let through, in their order. */
   readonly calls: readonly StoreCall[];
-  /** Changes wait; when it resolves none is under way. */
-  hold(): Promise<void>;
+  /** Changes wait, but for those of objects that pass; when it resolves none is under way. */
+  hold(passes?: (name: string) => boolean): Promise<void>;
   release(): void;
   /** Every call is refused as unclear, or none. */
   away(isAway: boolean): void;
@@ -18,11 +18,12 @@ export function gate(behind: ObjectStore): Gate {
   const calls: StoreCall[] = [];
   let held: Promise<void> | null = null;
   let open = (): void => undefined;
+  let passes = (_name: string): boolean => false;
   let isAway = false;
   const underWay = new Set<Promise<unknown>>();
   const store = interceptStore(behind, async (call, run) => {
     const isChange = call.operation === 'put' || call.operation === 'delete';
-    while (isChange && held !== null) await held;
+    while (isChange && held !== null && !passes(call.name)) await held;
     if (isAway) throw new HoldfastError('STORE_UNREACHABLE', 'the store is away');
     calls.push(call);
     const running = run();
@@ -32,7 +33,8 @@ export function gate(behind: ObjectStore): Gate {
   return {
     store,
     calls,
-    async hold() {
+    async hold(which = () => false) {
+      passes = which;
       held ??= new Promise((resolve) => (open = resolve));
       await Promise.allSettled(underWay);
     },

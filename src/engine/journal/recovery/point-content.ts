@@ -5,11 +5,11 @@
  * Who waits for an extent reads it over both (overlay.ts); the background lays the base, then each batch once, straight into the file. How
  * far that is outlasts a store that went away: `progress` is given again with the same plan.
  */
-import { HoldfastError } from '../../../domain/errors.ts';
+import type { HoldfastError } from '../../../domain/errors.ts';
 import { BATCHES_AHEAD } from '../../../domain/limits.ts';
 import { isLoss } from '../../volumes/hydration/bulk.ts';
 import { layeredBulk, nothingLaid, type Laid, type Layer, type LostPiece, type Piece } from '../../volumes/hydration/layered-bulk.ts';
-import type { OriginContent } from '../../volumes/hydration/origin.ts';
+import { OriginOutdated, type OriginContent } from '../../volumes/hydration/origin.ts';
 import type { SnapshotContent } from '../../volumes/hydration/snapshot-origin.ts';
 import type { StatusRun } from '../../volumes/nbd/export.ts';
 import { STATE } from '../../volumes/nbd/protocol.ts';
@@ -89,8 +89,7 @@ export function pointContent({ isOutdated, reading, plan, base, progress, volume
   };
 }
 
-/** Opened anew, its origin has another plan. */
-const outdated = (): HoldfastError => new HoldfastError('STORE_UNREACHABLE', 'another base leads to the point by now');
+const outdated = (): OriginOutdated => new OriginOutdated('another base leads to the point by now');
 
 async function refuseOutdated<T>(isOutdated: PointParts['isOutdated'], read: () => Promise<T>): Promise<T> {
   try {

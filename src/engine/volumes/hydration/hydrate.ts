@@ -5,7 +5,7 @@ import type { OnProgress } from '../../transfer/progress.ts';
 import type { Clock } from '../clock.ts';
 import type { Bulk, BulkPort } from './bulk.ts';
 import type { HydratingFile } from './hydrating-file.ts';
-import { isOfTheStore, type OriginLink } from './origin-link.ts';
+import type { OriginLink } from './origin-link.ts';
 import type { OpenedOrigin } from './origin.ts';
 
 /** Lost extents that an error names; it counts them all. */
@@ -49,16 +49,11 @@ export async function hydrate({ file, origin, openBulk, clock, signal, progress 
   await file.finish();
 }
 
-async function fillAll(port: BulkPort, origin: OriginLink, openBulk: HydrateOptions['openBulk']): Promise<void> {
-  const opened = await origin.get();
-  try {
+const fillAll = (port: BulkPort, origin: OriginLink, openBulk: HydrateOptions['openBulk']): Promise<void> =>
+  origin.use(async (opened) => {
     await using bulk = await openBulk(opened);
     await bulk.fill(port);
-  } catch (error) {
-    if (isOfTheStore(error)) await origin.forget(opened);
-    throw error;
-  }
-}
+  });
 
 /** Whoever waits for an extent goes first, but not for ever. */
 async function yieldTo(file: HydratingFile, clock: Clock): Promise<void> {

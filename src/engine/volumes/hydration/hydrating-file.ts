@@ -14,7 +14,7 @@ import { ReadAhead } from '../read-ahead.ts';
 import { ExtentSet } from '../tracking/extent-set.ts';
 import type { HydrationFigures } from './hydration-figures.ts';
 import { LocalExtents } from './local-extents.ts';
-import { isOfTheStore, type OriginLink } from './origin-link.ts';
+import type { OriginLink } from './origin-link.ts';
 import { sectorBits, SECTOR_EXTENTS, type StateFile } from './state-file.ts';
 
 /** Extents brought ahead of a reader that goes from front to back. */
@@ -86,14 +86,12 @@ export class HydratingFile implements LiveFile {
 
   async #fetch(extent: number): Promise<Buffer | null> {
     const { origin, onFetchFailed } = this.#options;
-    const opened = await origin.get();
     try {
-      const plain = await opened.view.extent(extent);
+      const plain = await origin.use(({ view }) => view.extent(extent));
       if (plain !== null) this.#fetched++;
       return plain;
     } catch (error) {
       onFetchFailed(extent, error);
-      if (isOfTheStore(error)) await origin.forget(opened);
       throw error;
     }
   }

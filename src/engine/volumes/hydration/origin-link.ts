@@ -1,10 +1,11 @@
 /**
  * The way to a volume's origin: opened when it is first needed, tried again when that failed, opened anew when it fails later,
- * for its store may have got another address or other credentials meanwhile.
+ * for its store may have got another address or other credentials meanwhile, and when it says itself that it is outdated.
  */
 import { isHoldfastError } from '../../../domain/errors.ts';
+import { RECOVERY_PLANS_MAX } from '../../../domain/limits.ts';
 import type { Clock } from '../clock.ts';
-import type { OpenedOrigin, Origin } from './origin.ts';
+import { OriginOutdated, type OpenedOrigin, type Origin } from './origin.ts';
 
 /** Whoever asks again sooner gets the failure that there was. */
 const ORIGIN_RETRY_MS = 1000;
@@ -22,6 +23,19 @@ export class OriginLink implements AsyncDisposable {
     this.#origin = origin;
     this.#clock = clock;
     this.#onFailure = onFailure;
+  }
+
+  /** One whose store fails is given up: whoever asks next opens it anew. One that is outdated is opened anew at once, and asked again. */
+  async use<T>(work: (opened: OpenedOrigin) => Promise<T>): Promise<T> {
+    for (let plans = 1; ; plans++) {
+      const opened = await this.get();
+      try {
+        return await work(opened);
+      } catch (error) {
+        if (isOfTheStore(error)) await this.#forget(opened);
+        if (!(error instanceof OriginOutdated) || plans === RECOVERY_PLANS_MAX) throw error;
+      }
+    }
   }
 
   get(): Promise<OpenedOrigin> {
@@ -45,8 +59,7 @@ export class OriginLink implements AsyncDisposable {
     }
   }
 
-  /** Gives up one whose store has failed: whoever asks next opens it anew. */
-  async forget(failed: OpenedOrigin): Promise<void> {
+  async #forget(failed: OpenedOrigin): Promise<void> {
     if (this.#current !== failed) return;
     this.#current = null;
     this.#opened = null;
@@ -64,6 +77,6 @@ export class OriginLink implements AsyncDisposable {
 }
 
 /** What another look at the same store may mend, and what a new way to it may. */
-export const isOfTheStore = (error: unknown): boolean => isHoldfastError(error, 'STORE_UNREACHABLE', 'STORE_DENIED');
+const isOfTheStore = (error: unknown): boolean => isHoldfastError(error, 'STORE_UNREACHABLE', 'STORE_DENIED');
 
 const asError = (error: unknown): Error => (error instanceof Error ? error : new Error('the origin cannot be opened', { cause: error }));

@@ -1,4 +1,5 @@
 /** What a volume is being restored from while it is served: a snapshot, or a point of a journal (docs/hydration.md). */
+import { HoldfastError } from '../../../domain/errors.ts';
 import type { SnapshotView } from '../snapshot-view.ts';
 import type { Bulk } from './bulk.ts';
 
@@ -15,6 +16,13 @@ export interface OriginContent {
   readonly view: Pick<SnapshotView, 'extent' | 'allocation'>;
   /** All of it, in the order that costs least. `path`: of the volume's file. */
   openBulk(path: string): Promise<Bulk>;
+}
+
+/** What was asked for is not to be had in this way any more; opened anew, the origin has another. */
+export class OriginOutdated extends HoldfastError {
+  constructor(why: string) {
+    super('STORE_UNREACHABLE', why);
+  }
 }
 
 export interface OpenedOrigin extends OriginContent, AsyncDisposable {}

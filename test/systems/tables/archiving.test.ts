@@ -41,8 +41,8 @@ describeKafka('an archiver of a table', () => {
       await until(() => total(running.archive) === 500 * (round + 1) && latestMs(running.archive) >= sentMs - 500);
       tookMs.push(Date.now() - sentMs);
     }
-    // A machine that stands still for a while delays some of them, an archiver that is too slow all.
-    expect(Math.min(...tookMs)).toBeLessThan(2000);
+    // The middle one: a machine that stands still for a while delays one or two.
+    expect(tookMs.toSorted((a, b) => a - b)[2]).toBeLessThan(2000);
     const figures = await running.stop();
     expect(figures).toMatchObject({ records: 3000, quarantined: 0, late: 0, interruptions: 0 });
     const { rows } = await rowsAt(await openArchive(store), latestMs(running.archive) * 1000);

@@ -8,7 +8,7 @@
  * HOLDFAST_SEED=n repeats what the clients ask for. What the database makes of it differs from run to run.
  */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -181,11 +181,15 @@ async function until(holds: () => Promise<boolean>, what: string): Promise<void>
   throw new Error(`within two minutes ${what} did not come to pass`);
 }
 
-/** The connector has noted where it stands, and has sent on for a while since: a kill makes it send that again. */
+/**
+ * The connector has noted where it stands, past its first snapshot, and has sent on for a while since: a kill makes it send that again. One that
+ * had noted a place in the midst of the snapshot would take all of it anew, which an archive has to be told of (the next test).
+ */
 const untilMuchIsUnnoted = (connector: RunningDebezium, topics: TopicReader): Promise<void> =>
   until(async () => {
-    const notedMs = (await stat(connector.positionFile).catch(() => null))?.mtimeMs ?? Infinity;
-    return pulseUs(topics) / 1000 > notedMs + UNNOTED_MS;
+    const { mtimeMs } = await stat(connector.positionFile).catch(() => ({ mtimeMs: Infinity }));
+    const noted = mtimeMs === Infinity ? '' : await readFile(connector.positionFile, 'latin1');
+    return !/"snapshot_completed": *false/.test(noted) && pulseUs(topics) / 1000 > mtimeMs + UNNOTED_MS;
   }, 'a position that is older than what was sent');
 
 /** Waits for what is written now to come out at the other end, and to be in all archives. */

@@ -33,10 +33,7 @@ export const briefOnce = (taskQueue: string, withinMs: number) =>
 /** Work that moves bytes. */
 export const bulk = (taskQueue: string) => proxyActivities<Activities>({ taskQueue, startToCloseTimeout: '12 hours', ...PATIENTLY });
 
-/**
- * The same, tried once: for a base, for what one waits for may have to be started by its caller's next look. A worker that answers takes it at
- * once, and is missed as any other.
- */
+/** The same, tried once: what a base waits for may have to be started by its caller's next look. No worker for two minutes is a failure, too. */
 export const bulkOnce = (taskQueue: string) =>
   proxyActivities<Activities>({
     ...{ taskQueue, startToCloseTimeout: '12 hours', scheduleToStartTimeout: '2 minutes' },

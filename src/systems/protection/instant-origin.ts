@@ -74,6 +74,7 @@ export function createPointOrigins(parts: () => Promise<PointOriginParts>): Open
               if ((await journal.log.sync()).floor !== floor) return true;
               const next = lossOf(error, beyond);
               if (next === null || (await unlessNone(openOver(next.place))) === null) return false;
+              // Another read may have found a later one by now.
               lost = lossOf(error, lost) ?? lost;
               return true;
             },

@@ -137,6 +137,24 @@ test('a base that no source has as it was written is copied from none, and nothi
   expect(world.damage.flatMap(({ region, code }) => (code === 'DAMAGED' ? [region] : []))).toEqual(expect.arrayContaining(['a', 'b']));
 });
 
+test('an epoch that failed has its turn again when a base has been copied since', async () => {
+  const { world, bases, seq } = await dropped();
+  const { name } = await world.put({ records: 'wf', in: ['b', 'c'] });
+  await world.open('pair', ['a', 'd']);
+  for (const region of ['b', 'c']) world.stores.get(region)!.objects.delete(name);
+  const asked = new Set<string>();
+  const known = new Map<string, Bases>([['d', createMemoryBases('d', 1, 512)]]);
+  for (const region of ['a', 'b']) {
+    const of = bases.get(region)!;
+    const firstAway = async (id: string) =>
+      asked.size === asked.add(region).size ? of.open(id) : Promise.reject(new HoldfastError('STORE_UNREACHABLE', 'away'));
+    known.set(region, { ...of, open: firstAway });
+  }
+  await expect(backfillRegion(world.reading(), 'd', { bases: known })).rejects.toMatchObject({ code: 'OBJECT_MISSING', details: { epoch: 2 } });
+  expect(world.journal.log.known().bases.get('d')).toMatchObject([{ from: seq, to: seq }]);
+  expect(fullIn(world, 1)).toEqual(['a', 'b', 'd']);
+});
+
 test('without bases to copy a region that lacks what was dropped is not said to hold it', async () => {
   const { world } = await dropped();
   await expect(backfillRegion(world.reading(), 'c')).rejects.toMatchObject({ code: 'OBJECT_MISSING' });

@@ -150,7 +150,10 @@ test('an epoch that failed has its turn again when a base has been copied since'
       asked.size === asked.add(region).size ? of.open(id) : Promise.reject(new HoldfastError('STORE_UNREACHABLE', 'away'));
     known.set(region, { ...of, open: firstAway });
   }
-  await expect(backfillRegion(world.reading(), 'd', { bases: known })).rejects.toMatchObject({ code: 'OBJECT_MISSING', details: { epoch: 2 } });
+  await expect(backfillRegion(world.reading(), 'd', { bases: known })).rejects.toMatchObject({
+    code: 'OBJECT_MISSING',
+    details: { epoch: 2 },
+  });
   expect(world.journal.log.known().bases.get('d')).toMatchObject([{ from: seq, to: seq }]);
   expect(fullIn(world, 1)).toEqual(['a', 'b', 'd']);
 });

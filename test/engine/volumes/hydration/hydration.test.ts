@@ -7,10 +7,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { HoldfastError } from '../../../../src/domain/errors.ts';
+import { RECOVERY_PLANS_MAX } from '../../../../src/domain/limits.ts';
 import { repositoryName, storeName, volumeName } from '../../../../src/domain/ids.ts';
 import { newestVisible } from '../../../../src/engine/repository/transfer-reader.ts';
 import type { Export } from '../../../../src/engine/volumes/nbd/export.ts';
 import { ServedVolume, type Origin, type VolumeEvent } from '../../../../src/engine/volumes/served-volume.ts';
+import { OriginOutdated } from '../../../../src/engine/volumes/hydration/origin.ts';
 import { snapshotContent } from '../../../../src/engine/volumes/hydration/snapshot-origin.ts';
 import type { SnapshotView } from '../../../../src/engine/volumes/snapshot-view.ts';
 import { Threads } from '../../../../src/ground/threads/threads.ts';
@@ -53,9 +55,9 @@ afterAll(async () => {
 });
 
 /** The snapshot, as often as it is opened; away while a test says so. */
-function newOrigin(): Origin & { away: boolean; failing: boolean; opened: number; closed: number } {
+function newOrigin(): Origin & { away: boolean; failure: HoldfastError | null; opened: number; closed: number } {
   const origin = {
-    ...{ name: snapshot, away: false, failing: false, opened: 0, closed: 0 },
+    ...{ name: snapshot, away: false, failure: null as HoldfastError | null, opened: 0, closed: 0 },
     async open() {
       if (origin.away) throw new HoldfastError('STORE_UNREACHABLE', 'the store is away');
       origin.opened++;
@@ -63,7 +65,7 @@ function newOrigin(): Origin & { away: boolean; failing: boolean; opened: number
       const of = newestVisible(reader, VOLUME);
       const { view, openBulk } = snapshotContent({ reader, threads, snapshot: of, store: 'a' });
       const extent: SnapshotView['extent'] = async (index) => {
-        if (origin.failing) throw new HoldfastError('STORE_DENIED', 'the key was changed');
+        if (origin.failure !== null) throw origin.failure;
         return view.extent(index);
       };
       return {
@@ -220,11 +222,20 @@ test('a store that failed is opened anew by whoever asks next', async () => {
   const origin = newOrigin();
   const volume = await openVolume(origin);
   await readExtent(volume, 4);
-  origin.failing = true;
+  origin.failure = new HoldfastError('STORE_DENIED', 'the key was changed');
   await expect(Promise.all([readExtent(volume, 7), readExtent(volume, 100)])).rejects.toMatchObject({ code: 'STORE_DENIED' });
-  origin.failing = false;
+  origin.failure = null;
   expect((await readExtent(volume, 7)).equals(imageExtent(7))).toBe(true);
   expect([origin.opened, origin.closed]).toEqual([2, 1]);
+});
+
+test('one that is outdated is opened anew at once, and not for ever', async () => {
+  const { open: openVolume } = newVolume();
+  const origin = newOrigin();
+  const volume = await openVolume(origin);
+  origin.failure = new OriginOutdated('another has it');
+  await expect(readExtent(volume, 7)).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' });
+  expect([origin.opened, origin.closed]).toEqual([RECOVERY_PLANS_MAX, RECOVERY_PLANS_MAX]);
 });
 
 test('what the store has lost fails alone: all the rest comes, and the end says what is lacking', async () => {

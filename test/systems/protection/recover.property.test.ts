@@ -1,27 +1,16 @@
 /** Recoveries into files against what the disks held, byte for byte, over bases by chance; ended by a signal, some of them. HOLDFAST_SEED is the whole case. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+import { readFileSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { Threads } from '../../../src/ground/threads/threads.ts';
-import { firstDifference, RecoveryWorld, REGIONS } from './recovery-world.ts';
+import { expect, test } from '@jest/globals';
+import { firstDifference, type RecoveryWorld, recoveryWorlds, REGIONS } from './recovery-world.ts';
 
 const RUNS = 15;
 const one = process.env['HOLDFAST_SEED'];
 const seeds = one === undefined ? Array.from({ length: RUNS }, (_, i) => i + 1) : [Number(one)];
-const folder = mkdtempSync(path.join(tmpdir(), 'hf-recover-'));
-let threads: Threads;
-beforeAll(() => {
-  threads = new Threads({ count: 2 });
-});
-afterAll(async () => {
-  await threads[Symbol.asyncDispose]();
-  rmSync(folder, { recursive: true });
-});
+const newWorld = recoveryWorlds({ threads: 2 });
 
 async function lived(seed: number): Promise<RecoveryWorld> {
-  const world = new RecoveryWorld({ seed, folder, threads });
+  const world = newWorld({ seed });
   await world.open();
   for (let i = world.random.between(3, 12); i > 0; i--) {
     await world.write();

@@ -1,26 +1,15 @@
 /** What a recovery does when something of what it needs is damaged, or is dropped while it goes on. */
-import { mkdtempSync, rmSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { HoldfastError } from '../../../src/domain/errors.ts';
 import type { Bases } from '../../../src/engine/journal/keeping/bases.ts';
 import { collectRegion } from '../../../src/engine/journal/keeping/collecting.ts';
 import { batchName } from '../../../src/engine/journal/object-names.ts';
 import type { ObjectStore } from '../../../src/ground/stores/object-store.ts';
-import { Threads } from '../../../src/ground/threads/threads.ts';
-import { firstDifference, flip, RecoveryWorld, REGIONS, SIZES } from './recovery-world.ts';
+import { firstDifference, flip, type RecoveryWorld, recoveryWorlds, REGIONS, SIZES } from './recovery-world.ts';
 
-const folder = mkdtempSync(path.join(tmpdir(), 'hf-recover-'));
-let threads: Threads;
-beforeAll(() => {
-  threads = new Threads({ count: 1 });
-});
-afterAll(async () => {
-  await threads[Symbol.asyncDispose]();
-  rmSync(folder, { recursive: true });
-});
+const newWorld = recoveryWorlds({ threads: 1 });
 
 /** The first pack of a subtree: its extents. */
 const EXTENTS = /\/0{8}-\w+-p0000$/;
@@ -46,7 +35,7 @@ async function worldOf(seed: number, batches: number): Promise<Watched> {
     },
   });
   const wrap = (_: string, store: ObjectStore, of: 'batches' | 'bases'): ObjectStore => (of === 'batches' ? watch(store) : store);
-  const watched: Watched = { onGet: null, world: new RecoveryWorld({ seed, folder, threads, wrap }) };
+  const watched: Watched = { onGet: null, world: newWorld({ seed, wrap }) };
   await watched.world.open();
   for (let i = 0; i < batches; i++) await write(watched.world);
   return watched;

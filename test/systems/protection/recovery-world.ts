@@ -2,8 +2,10 @@
  * A journal of two small disks in two regions, with bases in real repositories, all in memory but for what is recovered; and what the disks held
  * at each point. Writes overlap, follow each other, cover extents in part and whole, and trims do.
  */
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { afterAll, beforeAll } from '@jest/globals';
 import type { Bases } from '../../../src/engine/journal/keeping/bases.ts';
 import { foldRegion } from '../../../src/engine/journal/keeping/fold.ts';
 import { createRepositoryBases } from '../../../src/engine/journal/keeping/repository-bases.ts';
@@ -12,7 +14,7 @@ import type { JournalRecord } from '../../../src/engine/journal/records.ts';
 import type { Point } from '../../../src/engine/journal/recovery/plan.ts';
 import type { Repository } from '../../../src/engine/repository/repository.ts';
 import type { ObjectStore } from '../../../src/ground/stores/object-store.ts';
-import type { Threads } from '../../../src/ground/threads/threads.ts';
+import { Threads } from '../../../src/ground/threads/threads.ts';
 import { recoverTo, type Recovered, type RecoverOptions } from '../../../src/systems/protection/recover.ts';
 import { SmallJournal } from '../../engine/journal/reading/small-journal.ts';
 import { createMemoryStore, type MemoryStore } from '../../engine/memory-store.ts';
@@ -29,7 +31,7 @@ export interface Moment {
   readonly content: readonly Buffer[];
 }
 
-export interface RecoveryWorldOptions {
+interface RecoveryWorldOptions {
   readonly seed: number;
   readonly folder: string;
   readonly threads: Threads;
@@ -162,6 +164,22 @@ export function firstDifference(paths: readonly string[], content: readonly Buff
     return `volume ${volume} has ${is.length} bytes of ${should.length}, and differs at ${at}`;
   }
   return null;
+}
+
+type NewWorld = (of: Pick<RecoveryWorldOptions, 'seed' | 'wrap'>) => RecoveryWorld;
+
+/** Worlds of one suite, whose folder and threads go with it. */
+export function recoveryWorlds({ threads: count }: { readonly threads: number }): NewWorld {
+  const folder = mkdtempSync(path.join(tmpdir(), 'hf-recover-'));
+  let threads: Threads;
+  beforeAll(() => {
+    threads = new Threads({ count });
+  });
+  afterAll(async () => {
+    await threads[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true });
+  });
+  return (of) => new RecoveryWorld({ ...of, folder, threads });
 }
 
 /** One bit of an object, in the byte that lies so far from its end. */

@@ -1,25 +1,14 @@
 /** Places of disks that a host catches up with, when a batch that they are in cannot be had. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { writeFileSync } from 'node:fs';
+import { expect, test } from '@jest/globals';
 import { batchName } from '../../../../src/engine/journal/object-names.ts';
-import { Threads } from '../../../../src/ground/threads/threads.ts';
 import { fetchPlaces } from '../../../../src/systems/protection/failover/fetch-places.ts';
-import { firstDifference, flip, RecoveryWorld, REGIONS, SIZES } from '../recovery-world.ts';
+import { firstDifference, flip, recoveryWorlds, REGIONS, SIZES } from '../recovery-world.ts';
 
-const folder = mkdtempSync(path.join(tmpdir(), 'hf-fetch-places-'));
-let threads: Threads;
-beforeAll(() => {
-  threads = new Threads({ count: 1 });
-});
-afterAll(async () => {
-  await threads[Symbol.asyncDispose]();
-  rmSync(folder, { recursive: true });
-});
+const newWorld = recoveryWorlds({ threads: 1 });
 
 test('a batch that is nowhere as it was written is left for a base that holds what it held; where there is none it is named', async () => {
-  const world = new RecoveryWorld({ seed: 1, folder, threads });
+  const world = newWorld({ seed: 1 });
   await world.open();
   for (let batches = 0; batches < 4; batches++) {
     await world.write();

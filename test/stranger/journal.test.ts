@@ -29,6 +29,7 @@ import type { JournalRecord } from '../../src/engine/journal/records.ts';
 import { formSeal } from '../../src/engine/journal/seal.ts';
 import { Threads } from '../../src/ground/threads/threads.ts';
 import { recoverTo } from '../../src/systems/protection/recover.ts';
+import { flip } from '../flip.ts';
 import { createRandom } from '../simulation/random.ts';
 import { basesIn, JOURNAL, JournalStage, openIn, PASSPHRASE, REGIONS, SIZES, type RegionName } from './journal-stage.ts';
 import { describeWithPython, journalPy, type Outcome } from './python.ts';
@@ -108,13 +109,6 @@ function harmed(harm: (at: string) => void): string {
 
 const objectOf = (at: string, region: RegionName, { epoch, index }: Place): string =>
   path.join(at, region, 'journals', JOURNAL, 'e', String(epoch).padStart(20, '0'), String(index).padStart(12, '0'));
-
-/** Flips a bit of an object; a negative place counts from its end. */
-function flip(file: string, at: number): void {
-  const bytes = readFileSync(file);
-  bytes.writeUInt8(bytes.readUInt8(at < 0 ? bytes.length + at : at) ^ 1, at < 0 ? bytes.length + at : at);
-  writeFileSync(file, bytes);
-}
 
 /** Where a batch is flipped, so that another part of it is harmed each time. */
 const PARTS = [

@@ -22,6 +22,7 @@ import type { Codec } from '../../src/ground/sealing/blob.ts';
 import { createFileStore } from '../../src/ground/stores/file-store.ts';
 import { listAll } from '../../src/ground/stores/object-store.ts';
 import { within } from '../../src/ground/stores/within.ts';
+import { flip } from '../flip.ts';
 import { GOLDEN, GOLDEN_NAME, goldenNames, type Golden } from '../engine/repository/golden.ts';
 import { describeWithPython, restorePy, type Outcome, type Python } from './python.ts';
 import { shipImage, type Extents } from './ship-image.ts';
@@ -105,12 +106,6 @@ const objectsOf = async (at: string): Promise<string[]> => {
   return names;
 };
 const pathIn = (at: string, name: string): string => path.join(at, 'repositories', NAME, name);
-
-function flip(file: string, at: number, bit = 0): void {
-  const bytes = readFileSync(file);
-  bytes[at] = (bytes[at] ?? 0) ^ (1 << bit);
-  writeFileSync(file, bytes);
-}
 
 /** A copy of the store to do harm to. */
 function harmed(harm: (at: string) => void): string {

@@ -1,7 +1,7 @@
 /**
  * A group recovered in place: as changes like any others, while nobody else has its disks, whatever ends in between; undone in the same way.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,6 +10,7 @@ import { foldRegion } from '../../../src/engine/journal/keeping/fold.ts';
 import { readingOf } from '../../../src/engine/journal/reading/reading.ts';
 import { recoverInPlace, type InPlaceOptions } from '../../../src/systems/protection/in-place.ts';
 import type { DiskServer } from '../../../src/systems/serving/disk-server.ts';
+import { flip } from '../../flip.ts';
 import { createRandom } from '../../simulation/random.ts';
 import { useDisk } from '../../engine/volumes/nbd/disk-user.ts';
 import { EXTENT, openWorld, SIZE, type ProtectionWorld } from './protection-world.ts';
@@ -171,29 +172,24 @@ function bodies(): string[] {
 }
 
 /** One bit of each body, or of each head, or that bit back. */
-function flip(files: readonly string[], part: 'body' | 'head' = 'body'): void {
-  for (const file of files) {
-    const stored = readFileSync(file);
-    const at = part === 'head' ? 80 : stored.length - 1;
-    stored[at] = stored[at]! ^ 1;
-    writeFileSync(file, stored);
-  }
+function flipAll(files: readonly string[], part: 'body' | 'head' = 'body'): void {
+  for (const file of files) flip(file, part === 'head' ? 80 : -1);
 }
 
 test('what the regions hold no more as it was written comes from a base that holds it, in whichever region; where there is none it is named', async () => {
   const { seq, wanted } = await begin();
   await world.untilListed(seq);
   const harmed = bodies();
-  flip(harmed);
+  flipAll(harmed);
   await scribble(3);
   await untilIdle();
   const reading = readingOf(await world.journal(), { prefer: ['a'], onDamage: () => undefined });
   expect(await fails(recover(seq, { reading }))).toMatchObject({ code: 'DAMAGED', details: { epoch: 1, index: expect.any(Number) } });
   await untilIdle();
-  flip(harmed);
+  flipAll(harmed);
   const region = (await world.bases(DISKS.map(() => SIZE))).get('b')!;
   expect(await foldRegion(reading, region, { by: seq })).toMatchObject({ kind: 'folded', base: { to: seq } });
-  flip(harmed);
+  flipAll(harmed);
   await recover(seq, { reading });
   expect(are(wanted)).toEqual([true, true]);
 }, 240_000);
@@ -207,7 +203,7 @@ test('where nobody can read any more what was written since, and a base holds it
   await untilIdle();
   const later = now();
   const since = bodies().filter((file) => !before.includes(file));
-  flip(since, 'head');
+  flipAll(since, 'head');
   const reading = readingOf(await world.journal(), { onDamage: () => undefined });
   const recovered = await recover(seq, { reading });
   expect(recovered.comparedBytes).toBe(DISKS.length * SIZE);

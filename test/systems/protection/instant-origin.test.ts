@@ -1,5 +1,5 @@
 /** A disk that is served from a point while it fills, when a batch that it needs cannot be had any more. */
-import { closeSync, ftruncateSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { storeName } from '../../../src/domain/ids.ts';
@@ -14,6 +14,7 @@ import { ServedVolume } from '../../../src/engine/volumes/served-volume.ts';
 import { Threads } from '../../../src/ground/threads/threads.ts';
 import { basesIn, journalIn } from '../../../src/systems/protection/home-journal.ts';
 import { createPointOrigins } from '../../../src/systems/protection/instant-origin.ts';
+import { flip } from '../../flip.ts';
 import { createInstallation, type Installation } from '../installation.ts';
 
 const EXTENT = 16 * 1024;
@@ -59,13 +60,8 @@ async function written(protection: ProtectionRecord) {
 }
 
 /** One bit of the body of a batch, or that bit back, in both regions. */
-function flip(journal: string, epoch: number, index: number): void {
-  for (const region of REGIONS) {
-    const file = path.join(installation.storeFolder(region), 'journals', journal, batchName(epoch, index));
-    const stored = readFileSync(file);
-    stored[stored.length - 1] = stored[stored.length - 1]! ^ 1;
-    writeFileSync(file, stored);
-  }
+function flipBatch(journal: string, epoch: number, index: number): void {
+  for (const region of REGIONS) flip(path.join(installation.storeFolder(region), 'journals', journal, batchName(epoch, index)), -1);
 }
 
 /** A volume that is served from the newest point of a journal of its own, which its plan was made for. */
@@ -113,7 +109,7 @@ test('batches that are nowhere as they were written are left for a base that hol
     const { volume, content, point, file, fold, read } = await serving(name);
     await using _ = volume;
     await fold();
-    for (const index of [2, 3]) flip(name, point.epoch, index);
+    for (const index of [2, 3]) flipBatch(name, point.epoch, index);
     if (first === 'a read') {
       // Two at once, and neither hears of it.
       const both = await Promise.all([read(2 * EXTENT), read(3 * EXTENT)]);
@@ -127,7 +123,7 @@ test('batches that are nowhere as they were written are left for a base that hol
 test('where no base holds what the batch held, the extents that it wrote to are lost, and they alone', async () => {
   const { volume, content, point, read } = await serving('none');
   await using _ = volume;
-  flip('none', point.epoch, 2);
+  flipBatch('none', point.epoch, 2);
   await expect(volume.hydrate(signal)).rejects.toMatchObject({ code: 'DAMAGED', details: { extents: [2, 3] } });
   await expect(read(2 * EXTENT)).rejects.toMatchObject({ code: 'DAMAGED', details: { epoch: point.epoch, index: 2 } });
   expect((await read(4 * EXTENT)).equals(content.subarray(4 * EXTENT, 4 * EXTENT + 512))).toBe(true);

@@ -9,6 +9,7 @@ import { sealedBytes, sealedKeys, sealExtent, type SealedKeys } from '../../../s
 import { encodeBody } from '../../../src/ground/sealing/blob.ts';
 import { sealingSecret } from '../../../src/systems/replication/sender-sealing.ts';
 import { unseal, type Unsealed, type Unsealing } from '../../../src/systems/replication/unsealing.ts';
+import { flip } from '../../flip.ts';
 
 const KIB = 1024;
 const EXTENT = 64 * KIB;
@@ -59,13 +60,6 @@ async function refused(
   return error as { code: string; message: string; details: object };
 }
 
-async function flip(offset: number): Promise<void> {
-  await using file = await open(at('sealed'), 'r+');
-  const byte = Buffer.alloc(1);
-  await file.read(byte, 0, 1, offset);
-  await file.write(Buffer.from([byte.readUInt8() ^ 1]), 0, 1, offset);
-}
-
 test.each([
   [16 * KIB, 40],
   [64 * KIB, 40],
@@ -103,9 +97,9 @@ test('what is at the target stays, and is not written to', async () => {
 
 test('extents that do not open are named, all of them, and nothing is left', async () => {
   const { extents } = await make(40);
-  for (const extent of [1, 7, 8]) await flip(extent * sealedBytes(EXTENT) + 60);
+  for (const extent of [1, 7, 8]) flip(at('sealed'), extent * sealedBytes(EXTENT) + 60);
   // Padding is nobody's: that of extent 11, which compresses.
-  await flip(12 * sealedBytes(EXTENT) - 1);
+  flip(at('sealed'), 12 * sealedBytes(EXTENT) - 1);
   truncateSync(at('sealed'), 40 * sealedBytes(EXTENT) - EXTENT);
   const error = await refused();
   // The last one, 39, is a hole that is cut.
@@ -115,7 +109,7 @@ test('extents that do not open are named, all of them, and nothing is left', asy
 
 test('of very many that do not open the first hundred are named', async () => {
   await make(400, 16 * KIB);
-  for (let extent = 100; extent < 400; extent++) if (extent % 3 !== 0) await flip(extent * 32 * KIB + 100);
+  for (let extent = 100; extent < 400; extent++) if (extent % 3 !== 0) flip(at('sealed'), extent * 32 * KIB + 100);
   const { details } = (await refused()) as { details: { count: number; extents: number[] } };
   expect([details.count, details.extents.length, details.extents[0]]).toEqual([200, 100, 100]);
 });
@@ -128,7 +122,7 @@ test('another passphrase is told from damage where others open, and both are sai
   expect(JSON.stringify(wrong)).not.toContain('guess');
   // The first one is damaged, in its magic or behind it: the next one says how long they are.
   for (const offset of [60, 0]) {
-    await flip(sealedBytes(EXTENT) + offset);
+    flip(at('sealed'), sealedBytes(EXTENT) + offset);
     expect(await refused()).toMatchObject({ code: 'DAMAGED', details: { extents: [1] } });
   }
 });

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ReplicaLog, type LogOptions } from '../../../../src/systems/regions/replica/log.ts';
 import type { KeptEntry } from '../../../../src/systems/regions/replica/log-reading.ts';
+import { flip } from '../../../flip.ts';
 
 const REPLICA = randomBytes(16);
 
@@ -92,20 +93,14 @@ describe('a torn log', () => {
     const [name = ''] = await readdir(folder);
     const path = join(folder, name);
     const { entries } = await openLog(folder);
-    const flip = async (at: number): Promise<void> => {
-      await using file = await open(path, 'r+');
-      const byte = Buffer.alloc(1);
-      await file.read(byte, 0, 1, at);
-      await file.write(Buffer.from([byte.readUInt8(0) ^ 16]), 0, 1, at);
-    };
     const third = entries[2]?.bodyAt ?? 0;
     for (const at of [third + 7, third - 2, third - 60, third - 107]) {
-      await flip(at);
+      flip(path, at);
       await expect(openLog(folder)).rejects.toMatchObject({ code: 'DAMAGED' });
-      await flip(at);
+      flip(path, at);
     }
     // Of the last one nobody knows.
-    await flip((entries[5]?.bodyAt ?? 0) + 7);
+    flip(path, (entries[5]?.bodyAt ?? 0) + 7);
     expect((await openLog(folder)).entries.length).toBe(5);
     await rm(root, { recursive: true });
   });

@@ -1,13 +1,14 @@
 /** What a replica promises while it lives: before a store that is away, slow, wrong, or not its own. Kills: kills.test.ts. */
 import { describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
-import { cp, mkdir, open, readdir, rm } from 'node:fs/promises';
+import { cp, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { interceptStore } from '../../../../src/ground/stores/intercept.ts';
 import { listAll, type ObjectStore } from '../../../../src/ground/stores/object-store.ts';
 import { MARK_PREFIX } from '../../../../src/ground/stores/replica-wire.ts';
 import { within } from '../../../../src/ground/stores/within.ts';
 import { addToken, removeToken } from '../../../../src/systems/regions/replica/tokens.ts';
+import { flip } from '../../../flip.ts';
 import { gate } from './a-gate.ts';
 import { clientOf, eventually, makePlace, startReplica, type TestReplica } from './a-replica.ts';
 import { startDying } from './dying.ts';
@@ -444,25 +445,22 @@ describe('the disk', () => {
     await using place = await makePlace();
     const held = gate(place.behind);
     const limits = { segmentBytes: 4096 };
-    const flip = async (segment: number, at: number): Promise<void> => {
+    const flipIn = async (segment: number, at: number): Promise<void> => {
       const names = (await readdir(place.folder.log)).sort();
-      await using file = await open(join(place.folder.log, names[segment] ?? ''), 'r+');
-      const byte = Buffer.alloc(1);
-      await file.read(byte, 0, 1, at);
-      await file.write(Buffer.from([byte.readUInt8(0) ^ 4]), 0, 1, at);
+      flip(join(place.folder.log, names[segment] ?? ''), at);
     };
     {
       await using replica = await startReplica(place.folder, held.store, { limits });
       await held.hold();
       for (let i = 0; i < 4; i++) await replica.client.put(`a/${i}`, randomBytes(5000));
-      await flip(1, 3000);
+      await flipIn(1, 3000);
       await expect(replica.client.get('a/1')).rejects.toMatchObject({ code: 'DAMAGED' });
       await expect(replica.client.get('a/0')).resolves.not.toBeNull();
       held.away(true);
       held.release();
     }
     await expect(startReplica(place.folder, place.behind)).rejects.toMatchObject({ code: 'DAMAGED' });
-    await flip(1, 3000);
+    await flipIn(1, 3000);
     await using sound = await startReplica(place.folder, place.behind, { limits });
     await moved(sound);
     expect(await namesOf(place.behind)).toEqual(['a/0', 'a/1', 'a/2', 'a/3']);

@@ -436,6 +436,10 @@ test.each(['memory', 'sqlite'] as const)(
         // What needs lost bytes says so until they are healed.
         for (const one of steps) expect(await codeOf(play(one))).toMatch(/^(none|DAMAGED)$/);
         await healAll(V, false);
+        // So does a collection that would have moved what is left in a pack; once all is healed there is nothing more to say.
+        const harmless = ['a pack of an unfinished attempt', 'a pack that is to be rewritten does not open'];
+        expect(alarms.filter((message) => !harmless.some((start) => message.startsWith(start)))).toEqual([]);
+        const told = alarms.length;
         for (const { actor, epoch } of [...repository.ledger().claims.values()]) await abortClaim(repository, actor, epoch);
         expect(await audit(repository)).toEqual([]);
         await collect(repository, { owner: 'test', full: true });
@@ -445,7 +449,7 @@ test.each(['memory', 'sqlite'] as const)(
         await cold.sync();
         expect([...cold.table.rows()]).toEqual([...repository.table.rows()]);
         for (const [id, content] of taken) if (cold.ledger().snapshots.has(id)) expect(await readBack(cold, id)).toEqual(expected(content));
-        expect(alarms.filter((message) => !message.startsWith('a pack of an unfinished attempt'))).toEqual([]);
+        expect(alarms.slice(told)).toEqual([]);
       }),
       { numRuns: 60 },
     );

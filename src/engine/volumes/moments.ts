@@ -100,8 +100,11 @@ export class Moments {
       onHeld: (ms) => counts.tell({ kind: 'held', volume: volume.name, snapshot, ms }),
       onGivenUp: () => counts.tell({ kind: 'gaveUp', volume: volume.name, snapshot, preservedBytes: view.figures.preservedBytes }),
     });
+    await using preparing = new AsyncDisposableStack();
+    preparing.defer(() => view.close());
     // Nobody waits for this one; the sync at the moment itself, behind which first touches of regions wait, has little left to do.
     await file.sync();
+    preparing.move();
     return view;
   }
 

@@ -31,29 +31,33 @@ export class VolumeFile implements AsyncDisposable {
   }
 
   static async open(path: string, flags: 'r' | 'r+'): Promise<VolumeFile> {
-    const file = await open(path, flags);
-    try {
-      return new VolumeFile(file);
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
+    await using opening = new AsyncDisposableStack();
+    const opened = new VolumeFile(opening.use(await open(path, flags)));
+    opening.move();
+    return opened;
   }
 
   /** A sparse file of so many zeros, gone from its folder at once. */
   static async createUnnamed(path: string, sizeBytes: number): Promise<VolumeFile> {
-    const file = await open(path, 'wx+', 0o600);
+    await using making = new AsyncDisposableStack();
+    const file = making.use(await open(path, 'wx+', 0o600));
     await unlink(path);
     await file.truncate(sizeBytes);
-    return new VolumeFile(file);
+    const made = new VolumeFile(file);
+    making.move();
+    return made;
   }
 
   /** One that others may open by its name, gone from its folder when it is closed. What was left there is replaced. */
   static async createTemporary(path: string, sizeBytes: number): Promise<VolumeFile> {
     await rm(path, { force: true });
-    const file = await open(path, 'wx+', 0o600);
+    await using making = new AsyncDisposableStack();
+    const file = making.use(await open(path, 'wx+', 0o600));
+    making.defer(() => rm(path, { force: true }));
     await file.truncate(sizeBytes);
-    return new VolumeFile(file, path);
+    const made = new VolumeFile(file, path);
+    making.move();
+    return made;
   }
 
   async read(into: Buffer, offset: number): Promise<void> {

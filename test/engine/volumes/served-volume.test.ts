@@ -11,6 +11,7 @@ import type { Backend, Export } from '../../../src/engine/volumes/nbd/export.ts'
 import type { Clock } from '../../../src/engine/volumes/clock.ts';
 import { GIVE_WAY_MS } from '../../../src/engine/volumes/frozen-view.ts';
 import { ServedVolume, type Freeze, type ServedVolumeOptions, type VolumeEvent } from '../../../src/engine/volumes/served-volume.ts';
+import { VolumeFile } from '../../../src/engine/volumes/volume-file.ts';
 
 const EXTENT = 4096;
 const SIZE = 150 * EXTENT + 100;
@@ -46,7 +47,7 @@ function newVolume(name = 'disk', more: Pick<ServedVolumeOptions, 'clock' | 'onE
   writeFileSync(file, '');
   truncateSync(file, SIZE);
   const options = { name, ...more, path: file, sizeBytes: SIZE, extentBytes: EXTENT, stateFolder: path.join(folder, 'state') };
-  return { file, open: (preserveBytesMax = SIZE) => ServedVolume.open({ ...options, preserveBytesMax }) };
+  return { file, state: options.stateFolder, open: (preserveBytesMax = SIZE) => ServedVolume.open({ ...options, preserveBytesMax }) };
 }
 
 async function waitUntil(holds: () => boolean): Promise<void> {
@@ -158,8 +159,7 @@ test('views read as their moment, and what changed is told, whatever goes on', a
 
 test('copies of a process that was killed are gone when the volume is opened; those of a view wait a minute for the next one', async () => {
   const { clock, pass } = handClock();
-  const { open, file } = newVolume('disk', { clock });
-  const state = path.join(path.dirname(file), 'state');
+  const { open, state } = newVolume('disk', { clock });
   await (await open()).stop();
   writeFileSync(path.join(state, 'disk.7.copies'), '');
   await using volume = await open();
@@ -379,7 +379,8 @@ test('volumes that are frozen together hold one moment of all of them', async ()
 
 test('a group is frozen whole or not at all, once for those who ask again, and never mixed with another moment', async () => {
   await using a = await newVolume('a').open();
-  await using b = await newVolume('b').open();
+  const { open: openB, state: stateOfB } = newVolume('b');
+  await using b = await openB();
   const pairs = [a, b].map((volume) => ({ volume, snapshot: `s${volume.name}` }));
   const [one] = await ServedVolume.freezeTogether(pairs);
   const [again] = await ServedVolume.freezeTogether(pairs);
@@ -392,4 +393,13 @@ test('a group is frozen whole or not at all, once for those who ask again, and n
   const before = a.exports().length;
   await expect(ServedVolume.freezeTogether(pairs)).rejects.toThrow();
   expect(a.exports()).toHaveLength(before);
+  // Nor is what a view would have kept there for nobody.
+  expect(readdirSync(stateOfB)).toEqual(['b.tracking']);
+});
+
+test('copies of a view that cannot be had in their size leave nothing', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'hf-served-'));
+  folders.push(folder);
+  await expect(VolumeFile.createTemporary(path.join(folder, 'copies'), NaN)).rejects.toThrow();
+  expect(readdirSync(folder)).toEqual([]);
 });

@@ -148,6 +148,8 @@ describeTemporal('the upkeep of a journal', () => {
     await looked('kept', async () => (await site.host.disks.protection())[0]?.state === 'PROTECTED');
     for (let i = 0; i < 20; i++) await user.write(i * 4096, Buffer.alloc(4096, i + 1));
     const seq = await site.point('kept');
+    // In both regions: each is kept as far as it has everything itself.
+    await looked('kept', async () => (await site.host.disks.protection())[0]?.members.every(({ lagRecords }) => lagRecords === 0) === true);
     await looked('kept', async () => (await home.catalog.sync()).groupStates.get('kept')?.state === 'PROTECTED');
 
     // The hour is not waited for: a new run keeps at its first look.

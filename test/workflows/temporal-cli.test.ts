@@ -8,7 +8,7 @@ import { JOB_IDS, type CaptureResult, type JobKind } from '../../src/domain/jobs
 import { ensureTemporal } from '../../src/faces/stack/components.ts';
 import { describeWith, finder } from '../faces/stack/describe-with.ts';
 import { useDisk } from '../engine/volumes/nbd/disk-user.ts';
-import { digestOfImage } from '../systems/image.ts';
+import { digestOfImage, writeExtents } from '../systems/image.ts';
 import { raiseSite } from './protected-site.ts';
 import { raiseReceiver, type StagedReceiver } from './replication-stage.ts';
 import { expectSound, raiseStage, until, type Stage } from './stage.ts';
@@ -123,6 +123,8 @@ describeTemporal("with Temporal's own client alone", () => {
   test('a start while it runs joins, under the id that the product gives it', async () => {
     const input: unknown = JSON.parse(/--input '(.*)'/.exec(startOf('captureSnapshot') ?? '')?.[1] ?? '');
     expect(idIn(startOf('captureSnapshot') ?? '')).toBe(JOB_IDS.captureSnapshot(input as { volume: string }));
+    // Something to send: a capture that finds nothing new touches no pack, and nothing would hold it up.
+    writeExtents(stage.installation.imageOf('db'), 50 * EXTENT, EXTENT, [{ extent: 1, content: 1000 }]);
     stage.weather.slow('local', 'put', 3000);
     stage.weather.slow('local', 'get', 3000);
     const first = await start('captureSnapshot');

@@ -93,7 +93,7 @@ test('a surplus that one region holds is copied to a second before it can be rea
   const journal = await world.open();
   const told = new Map<number, string>();
   {
-    await using owner = await ownPair(journal, 'one');
+    await using owner = await ownPair(journal, 'one', { limits: NEVER_IDLE });
     told.set(await owner.append([write('both')]), 'write 0 0 both').set(await owner.flush(), 'flush');
     world.away.add('b');
     void owner.flush().catch(() => undefined);

@@ -1,5 +1,6 @@
 /** A past state as a compacted topic of a real broker. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Duck } from '../../../../src/engine/tables/archive/duck.ts';
 import { endOutput, prepareOutput, writeOutput } from '../../../../src/engine/tables/outputs/output.ts';
 import type { SettledTopic } from '../../../../src/engine/tables/outputs/targets.ts';
@@ -86,6 +87,8 @@ describeKafka('a past state as a topic', () => {
     await expect(prepareOutput(output('other'), mine)).rejects.toMatchObject({ code: 'TARGET_EXISTS' });
     expect(await prepareOutput(output('failed'), mine)).toBe('made');
     await endOutput(output('failed'), mine, 'made');
+    // A broker hears of it after the controller that has answered.
+    while ((await stage.admin.listTopics()).includes('failed')) await sleep(50);
     await endOutput(output('failed'), mine, 'made');
     expect(await stage.admin.listTopics()).not.toContain('failed');
     await endOutput(output('empty'), mine, null);

@@ -43,7 +43,8 @@ export interface Cast extends AsyncDisposable {
 /** Bytes a second that the stores take: `slow` is met in its middle, `crawl` outlasts the grace of a worker that is asked to stop. */
 const PACES = { slow: 4 * 1024 * 1024, crawl: 1280 * 1024 } as const;
 const ROOT = path.join(import.meta.dirname, '../..');
-const WAIT_MS = 20_000;
+/** The first wait takes the start of the workers, and the bundle of the workflows. */
+const WAIT_MS = 90_000;
 
 export async function raiseCast(finder: FinderOptions): Promise<Cast> {
   await using stack = new AsyncDisposableStack();

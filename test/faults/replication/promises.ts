@@ -22,7 +22,8 @@ export interface Promises {
   /** Somebody was told that it is committed. Throws what must not have been pushed for it. */
   commit(taken: Taken, root: string): Promise<void>;
   hide(snapshot: string): void;
-  harm(): void;
+  /** Packs were harmed while this snapshot was sent. */
+  harm(snapshot: string): void;
   /** The receiver may have proven this subtree of a snapshot before packs were harmed. */
   closedBeforeLoss(snapshot: string, subtree: number): void;
   /** From here on everything that this snapshot has is whole again, in whatever snapshot. */
@@ -52,6 +53,8 @@ export function createLedger(world: World, watch: WireWatch): Promises {
   const hidden = new Set<string>();
   /** Visible at the receiver when a session was begun first. */
   const thereAtBegin = new Map<string, readonly string[]>();
+  /** What the receiver had as packs were harmed first, by the snapshot under way: what it had that by may be hidden since. */
+  const heldAtLoss = new Map<string, ReadonlySet<string>>();
   const healed: Taken[] = [];
   const closed = new Map<string, Set<number>>();
   let isHarmed = false;
@@ -99,8 +102,10 @@ export function createLedger(world: World, watch: WireWatch): Promises {
       }
     },
     hide: (snapshot) => void hidden.add(snapshot),
-    harm() {
+    harm(snapshot) {
       isHarmed = true;
+      const taken = byId.get(snapshot);
+      if (taken !== undefined && !heldAtLoss.has(snapshot)) heldAtLoss.set(snapshot, heldIn(taken));
     },
     closedBeforeLoss(snapshot, subtree) {
       closed.set(snapshot, (closed.get(snapshot) ?? new Set()).add(subtree));
@@ -110,8 +115,9 @@ export function createLedger(world: World, watch: WireWatch): Promises {
       const pushed = watch.pushedIn(idOf(taken));
       const held = heldIn(taken);
       const lost = await world.lostNames();
-      const isLost = (name: string): boolean => held.has(name) && lost.has(name);
-      const [fresh, again] = [bytesOf(pushed, (name) => !held.has(name)), bytesOf(pushed, isLost)];
+      const wasHeld = heldAtLoss.get(idOf(taken)) ?? held;
+      const isLost = (name: string): boolean => (held.has(name) || wasHeld.has(name)) && lost.has(name);
+      const [fresh, again] = [bytesOf(pushed, (name) => !held.has(name) && !isLost(name)), bytesOf(pushed, isLost)];
       const extra = fresh.all + again.all - fresh.once;
       if (extra > 1.05 * again.once)
         throw new Violation(`${extra} bytes of data were sent beyond what was new, and ${again.once} were lost`);

@@ -50,7 +50,7 @@ async function strike({ script, world, promises, collecting, counts, note }: Sce
     const struck = promises.known(snapshot)?.names ?? new Set();
     const packs = await world.harm(loss.damage, loss.percent, struck, diceOf(script.seed, `loss ${script.losses.indexOf(loss)}`));
     if (packs.length === 0) return;
-    promises.harm();
+    promises.harm(snapshot);
     counts.packsHarmed += packs.length;
     const names = await world.lostNames();
     note(`${loss.damage} of ${packs.length} packs; ${names.size} values lie in them`);

@@ -128,6 +128,7 @@ describe('a protected disk', () => {
     const frozen = [image('one'), image('two')];
     await Promise.all([first.write(0, Buffer.from('later')), second.write(0, Buffer.from('later'))]);
     await first.flush();
+    await world.untilListed(place?.seq ?? 0);
     const { paths } = await world.recover(place?.seq ?? 0, [SIZE, SIZE / 2]);
     expect(paths.map((file, i) => readFileSync(file).equals(frozen[i] ?? Buffer.alloc(0)))).toEqual([true, true]);
     expect((await world.host.disks.freeze(wanted.slice(0, 1)))[0]?.place).not.toBeNull();

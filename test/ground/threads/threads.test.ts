@@ -29,6 +29,16 @@ const file = (bytes: Uint8Array): { readonly fd: number } & Disposable => {
 };
 const key = { key: Buffer.alloc(32, 1), repositoryId: Buffer.alloc(16, 2) };
 
+test('what was asked for before the end is done, also by a thread that had only begun; afterwards nothing is taken', async () => {
+  using source = file(Buffer.alloc(EXTENT, 1));
+  const task = () => ({ slot: slotOf(), fd: source.fd, extentBytes: EXTENT, sizeBytes: EXTENT, extents: [0] });
+  const ending = new Threads({ count: 1 });
+  const asked = Array.from({ length: 10 }, () => ending.run('hash', task()));
+  await ending[Symbol.asyncDispose]();
+  expect((await Promise.all(asked)).map(({ readBytes }) => readBytes)).toEqual(asked.map(() => EXTENT));
+  await expect(ending.run('hash', task())).rejects.toThrow('after the end');
+});
+
 describe('tasks on threads', () => {
   test('hash: extents in any order, zeros told apart, the last one padded', async () => {
     const bytes = Buffer.concat([Buffer.alloc(EXTENT, 1), Buffer.alloc(EXTENT), Buffer.alloc(100, 3)]);

@@ -94,7 +94,7 @@ class History:
         if found is not None:
             self.acknowledged = max(self.acknowledged, found[0].acknowledged)
         elif not why:
-            if self.follows and not epoch["end"] and not self.journal.is_lost(epoch, index, self.follows.first):
+            if self.follows and not epoch["end"] and not self.journal.is_lost(epoch, index):
                 return False
             why = self.journal.missing(epoch, index)
         if self.follows and found:

@@ -30,6 +30,7 @@ class Head(NamedTuple):
     first: int
     after: bytes
     acknowledged: int
+    acknowledged_batches: int
     label: int
     rows: list  # in the order of their numbers
     data_bytes: int
@@ -213,7 +214,7 @@ class Journal:
     def head(stored, epoch, index, follows, what):
         if len(stored) < HEAD_BYTES:
             raise Refused(f"{what} has a head that is cut short")
-        first, count, data_bytes, before, after, digest, acknowledged, _, label, fold_bytes = unpack_from(HEAD, stored)
+        first, count, data_bytes, before, after, digest, acknowledged, by_all, label, fold_bytes = unpack_from(HEAD, stored)
         end = HEAD_BYTES + count * ROW_BYTES
         if len(stored) != end + fold_bytes or (fold_bytes and index > 0):
             raise Refused(f"{what} has a head of another length than it says")
@@ -228,7 +229,7 @@ class Journal:
                 raise Refused(f"{what} does not follow the batch before it")
             if label < follows.label or acknowledged < follows.acknowledged:
                 raise Refused(f"{what} has a label or an acknowledgement below that of the batch before it")
-        return Head(first, after, acknowledged, label, in_order, data_bytes, digest, stored[end:])
+        return Head(first, after, acknowledged, by_all, label, in_order, data_bytes, digest, stored[end:])
 
     # Copies (journal.md, 5)
 
@@ -264,12 +265,12 @@ class Journal:
         names = (name for file in self.folders.values() for name in (file / "e" / f"{epoch['epoch']:020}").glob("*"))
         return max((int(name.name) for name in names if re.fullmatch(r"\d{12}", name.name)), default=-1)
 
-    def is_lost(self, epoch, index, number):
-        """Whether an object behind an empty place says that more was acknowledged."""
+    def is_lost(self, epoch, index):
+        """Whether an object behind an empty place says that all members held the batch of that place."""
         for later in range(index + 1, index + 1 + LOOK_AHEAD):
             try:
                 found = self.batch(epoch, later, None)
-                if found is not None and found[0].acknowledged >= number:
+                if found is not None and found[0].acknowledged_batches > index:
                     return True
             except Refused:
                 continue

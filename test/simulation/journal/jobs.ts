@@ -3,12 +3,13 @@ import { isHoldfastError } from '../../../src/domain/errors.ts';
 import type { Journal } from '../../../src/engine/journal/journal.ts';
 import { pinPoint, unpin } from '../../../src/engine/journal/keeping/pins.ts';
 import { isDamage } from '../../../src/engine/journal/reading/reading.ts';
-import { listPoints, type RecoveryPoint } from '../../../src/engine/journal/reading/points.ts';
+import { listPoints, type Hole, type RecoveryPoint } from '../../../src/engine/journal/reading/points.ts';
 import type { Process } from '../scheduler.ts';
 import { Violation } from '../violation.ts';
 import { backfill, collect, fold, keep } from './keeping.ts';
 import { listedIn } from './points.ts';
 import { readingIn, recoverAt } from './recovering.ts';
+import { isNeededBy } from './reference.ts';
 import { rehydrate } from './rehydrating.ts';
 import type { JobKind, World } from './world.ts';
 
@@ -40,6 +41,7 @@ async function read({ random, ...world }: World, journal: Journal): Promise<read
   for (let after: number | null = 0; after !== null;) {
     const page = await listPoints(readingIn({ random, ...world }, journal), { after, limit });
     found.push(...page.points);
+    for (const hole of page.holes) checkHole(world, hole);
     after = page.next;
   }
   let before: RecoveryPoint | undefined;
@@ -56,6 +58,16 @@ async function read({ random, ...world }: World, journal: Journal): Promise<read
   }
   world.count('points listed');
   return found;
+}
+
+/** Where nothing was harmed or destroyed, a batch of the open epoch that is needed and that nobody has is on its way, and not lost. */
+function checkHole({ oracle, regions, rots }: Omit<World, 'random'>, { epoch, index, code }: Hole): void {
+  const names = [...regions.keys()];
+  const isWhole = rots === null && !names.some((region) => oracle.isGone(region));
+  const state = oracle.state();
+  const isNeeded = epoch === state.current && names.every((region) => isNeededBy(state, region, epoch, index));
+  if (isWhole && isNeeded && code !== 'STORE_UNREACHABLE')
+    throw new Violation(`batch ${index} of epoch ${epoch} is listed as a hole, and nothing was harmed`);
 }
 
 /** Pins a listed point and recovers it, whole or at once: it must come back, exactly. */

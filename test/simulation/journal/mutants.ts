@@ -53,7 +53,13 @@ const LIST: readonly (Omit<JournalMutant, 'steps'> & { readonly steps?: number }
     patches: [lane('store.put(name, stored, { ifAbsent: true, signal })', 'store.put(name, stored, { signal })')],
   },
   { name: 'no_seal', hole: '2', mode: 'pair', seed: 2, patches: [sealing("if (step.value.stoppedBy === 'seal') return", 'return')] },
-  { name: 'no_seal_local', hole: '2', mode: 'local', seed: 9, patches: [sealing("if (step.value.stoppedBy === 'seal') return", 'return')] },
+  {
+    name: 'no_seal_local',
+    hole: '2',
+    mode: 'local',
+    seed: 17,
+    patches: [sealing("if (step.value.stoppedBy === 'seal') return", 'return')],
+  },
   {
     name: 'exists_ok',
     hole: '3',
@@ -122,7 +128,7 @@ const LIST: readonly (Omit<JournalMutant, 'steps'> & { readonly steps?: number }
     name: 'walk_lowest',
     hole: '9',
     mode: 'pair',
-    seed: 101,
+    seed: 105,
     patches: [sealing('at?.epoch === epoch ?', 'at?.epoch === epoch && at.seq < 0 ?')],
   },
   {
@@ -153,10 +159,26 @@ const LIST: readonly (Omit<JournalMutant, 'steps'> & { readonly steps?: number }
     patches: [history('if (end === null && lastOf(head) > acknowledged) return;', '')],
   },
   {
+    name: 'on_its_way_is_lost',
+    hole: 'section 5',
+    mode: 'local',
+    seed: 13,
+    patches: [
+      patch('reading/copies.ts', 'heads.some((head) => head.acknowledgedBatches > index)', 'heads.some((head) => head.index > index)'),
+    ],
+  },
+  {
+    name: 'looks_once',
+    hole: 'section 5',
+    mode: 'pair',
+    seed: 9,
+    patches: [history('known !== mark.index', 'known > mark.index')],
+  },
+  {
     name: 'gc_other_region',
     hole: '12',
     mode: 'pair',
-    seed: 6,
+    seed: 7,
     patches: [
       holdings(
         'state.bases.get(region)?.findLast(({ to }) => to <= state.floor);',
@@ -197,7 +219,7 @@ const LIST: readonly (Omit<JournalMutant, 'steps'> & { readonly steps?: number }
     name: 'gap_ignored',
     hole: '15',
     mode: 'local',
-    seed: 31,
+    seed: 39,
     patches: [
       holdings('const cuts = [...gaps].filter((gap) => gap <= seq);', 'const cuts = [...gaps].filter((gap) => gap < 0 && gap <= seq);'),
       plan("if ([...gaps].some((gap) => gap > from && gap <= point.seq)) throw gone(point, 'order was lost before it');", ''),
@@ -238,7 +260,7 @@ const LIST: readonly (Omit<JournalMutant, 'steps'> & { readonly steps?: number }
     name: 'shortest',
     hole: '18',
     mode: 'local',
-    seed: 9,
+    seed: 31,
     patches: [ending('best.end.index >= one.end.index ? best : one', 'best.end.index <= one.end.index ? best : one')],
   },
   {
@@ -264,7 +286,7 @@ const LIST: readonly (Omit<JournalMutant, 'steps'> & { readonly steps?: number }
     name: 'silence_is_absence',
     hole: '21',
     mode: 'pair',
-    seed: 307,
+    seed: 49,
     patches: [
       patch('reading/copies.ts', 'if (silent.length > 0) return unheard(what, silent, details);', ''),
       plan('if (silent.length > 0) throw unheard', 'if (silent.length > 99) throw unheard'),
@@ -302,7 +324,7 @@ const LIST: readonly (Omit<JournalMutant, 'steps'> & { readonly steps?: number }
     name: 'ships_unsynced',
     hole: 'J15',
     mode: 'local',
-    seed: 11,
+    seed: 37,
     patches: [
       owner('const through = this.#writeAhead === null ? this.next - 1 : this.#durable;', 'const through = this.next - 1;'),
       owner(
@@ -348,7 +370,7 @@ const LIST: readonly (Omit<JournalMutant, 'steps'> & { readonly steps?: number }
     name: 'overlay_keeps_zeros_out',
     hole: 'rehydrate',
     mode: 'local',
-    seed: 11,
+    seed: 14,
     patches: [patch('recovery/overlay.ts', 'part.fill(0);', '')],
   },
   {
@@ -369,7 +391,7 @@ const LIST: readonly (Omit<JournalMutant, 'steps'> & { readonly steps?: number }
     name: 'failback_misses_zeros',
     hole: 'failback',
     mode: 'pair',
-    seed: 27,
+    seed: 20,
     patches: [patch('recovery/changed.ts', "else if (kind !== 'flush' && volumes", "else if (kind === 'write' && volumes")],
   },
   {
@@ -400,14 +422,14 @@ const LIST: readonly (Omit<JournalMutant, 'steps'> & { readonly steps?: number }
     name: 'group_of_two_moments',
     hole: 'group',
     mode: 'pair',
-    seed: 1,
+    seed: 3,
     patches: [plan('if (seq <= from || seq > through) continue;', 'if (seq <= from || (volume !== 1 && seq > through)) continue;')],
   },
   {
     name: 'first_copy_or_none',
     hole: 'damage',
     mode: 'pair',
-    seed: 12,
+    seed: 5,
     patches: [
       patch(
         'reading/copies.ts',
@@ -420,7 +442,7 @@ const LIST: readonly (Omit<JournalMutant, 'steps'> & { readonly steps?: number }
     name: 'damaged_body_passes',
     hole: 'damage',
     mode: 'pair',
-    seed: 297,
+    seed: 334,
     // The tag of the body is not looked at, nor the digest of the data.
     patches: [
       patch(
@@ -455,7 +477,7 @@ const LIST: readonly (Omit<JournalMutant, 'steps'> & { readonly steps?: number }
     name: 'damaged_body_stops_all',
     hole: 'damage',
     mode: 'pair',
-    seed: 4309,
+    seed: 10778,
     // No other copy is asked for, and the end is not chosen again.
     patches: [
       tail(

@@ -76,22 +76,31 @@ export const headsOf = (reading: Reading, state: JournalState, epoch: Epoch, ind
     return found === 'empty' || found === 'seal' ? null : found;
   });
 
-/** What batches behind a place say is acknowledged, in members that answer; 0: nothing. */
-export async function acknowledgedBehind(reading: Reading, { epoch, members }: Epoch, index: number): Promise<number> {
+export interface ToldBehind {
+  /** The newest number that was acknowledged; 0: nothing is said. */
+  readonly acknowledged: number;
+  /** All members have held the batch of the place itself. */
+  readonly wasThere: boolean;
+}
+
+/** What batches behind a place say, in members that answer. */
+export async function toldBehind(reading: Reading, { epoch, members }: Epoch, index: number): Promise<ToldBehind> {
   const { regions, key } = reading.journal;
   const options = reading.signal ? { signal: reading.signal } : {};
-  let acknowledged = 0;
+  const heads: BatchHead[] = [];
   for (const { region } of members) {
     const store = reading.lost.has(region) ? undefined : regions.get(region)?.store;
     if (store === undefined) continue;
     try {
-      for await (const head of headsBehind({ store, key, ...options }, { epoch, index }))
-        acknowledged = Math.max(acknowledged, head.acknowledged);
+      for await (const head of headsBehind({ store, key, ...options }, { epoch, index })) heads.push(head);
     } catch (error) {
       if (!isSilence(error)) throw error;
     }
   }
-  return acknowledged;
+  return {
+    acknowledged: Math.max(0, ...heads.map((head) => head.acknowledged)),
+    wasThere: heads.some((head) => head.acknowledgedBatches > index),
+  };
 }
 
 export interface WholeBatch {

@@ -14,7 +14,7 @@ import { HISTORY_HEADS_AHEAD, HISTORY_ROWS_AHEAD } from '../../../domain/limits.
 import { lastOf, type BatchHead } from '../batch.ts';
 import { follow, type ChainMark } from '../chain.ts';
 import type { Epoch, JournalState } from '../state.ts';
-import { acknowledgedBehind, headsOf, nowhere, type Found, type Nowhere } from './copies.ts';
+import { headsOf, nowhere, toldBehind, type Found, type Nowhere } from './copies.ts';
 import { beginningOf, epochAfter } from './marks.ts';
 import { isDamage, type Reading } from './reading.ts';
 
@@ -74,11 +74,14 @@ async function* readClosed(reading: Reading, state: JournalState, epoch: Epoch, 
 /**
  * The open epoch. Heads are held back until a later one, or they themselves, say that they are acknowledged; an owner has only a
  * few that are not. Without the promise of a pair the log is looked at again before anything is shown.
+ * An owner puts a few at once, so one that is not there yet may have others behind it: it is missing when these say that it was there.
  */
 async function* readOpen(reading: Reading, state: JournalState, epoch: Epoch, begin: ChainMark): AsyncGenerator<ReadHead, HistoryEnd> {
   let now = state;
   let mark = begin;
   let acknowledged = 0;
+  /** A batch that was there before it was asked for the last time. */
+  let known = -1;
   const held: ReadHead[] = [];
   for (let window = 1; ; window = Math.min(window * 2, HISTORY_HEADS_AHEAD)) {
     let stopped: Nowhere | null = null;
@@ -91,15 +94,18 @@ async function* readOpen(reading: Reading, state: JournalState, epoch: Epoch, be
       mark = next.mark;
       held.push(next);
     }
-    const behind = stopped === null ? 0 : await acknowledgedBehind(reading, epoch, mark.index);
-    acknowledged = Math.max(acknowledged, mark.acknowledged, behind);
+    const behind = stopped === null ? null : await toldBehind(reading, epoch, mark.index);
+    acknowledged = Math.max(acknowledged, mark.acknowledged, behind?.acknowledged ?? 0);
+    if (behind?.wasThere === true && known !== mark.index) {
+      known = mark.index;
+      continue;
+    }
     if (epoch.mode === 'local') now = await reading.journal.log.sync();
     const closedAt = now.epochs.get(epoch.epoch)?.end ?? null;
     yield* shown(held, acknowledged, closedAt);
     if (stopped === null && closedAt === null) continue;
     const { silent = [] } = stopped ?? {};
-    // What was acknowledged is somewhere.
-    if (stopped !== null && acknowledged >= mark.next) throw nowhere(stopped, mark, mark.next - 1);
+    if (stopped !== null && behind?.wasThere === true && closedAt === null) throw nowhere(stopped, mark, mark.next - 1);
     return { mark: lastShown(held, mark), silent, state: now };
   }
 }

@@ -77,6 +77,34 @@ test('a base of the live volume begins at its gap, and waits until the chain has
   expect(world.journal.log.known().bases.get('a')).toHaveLength(1);
 });
 
+test('it waits for nobody but its own region, unless the epoch is closed while that is read', async () => {
+  const never = new Set<string>();
+  let close = async (): Promise<unknown> => null;
+  const world: SmallJournal = new SmallJournal(['a', 'b'], (region, store) => ({
+    ...store,
+    get: async (name, options) => (never.has(region) ? new Promise<never>(() => undefined) : store.get(name, options)),
+    list: async (prefix, options) => {
+      await close();
+      return never.has(region) ? new Promise<never>(() => undefined) : store.list(prefix, options);
+    },
+  }));
+  const bases = createMemoryBases('a', 1, 512);
+  const snapshots = [bases.keep(0, Buffer.alloc(512), { epoch: 1, from: 1, takenMs: 0, consistency: 'fuzzy' })];
+  await world.open('local', ['a', 'b']);
+  never.add('b');
+  await world.put({ records: 'gw', in: ['a'], acknowledged: 2 });
+  const { index, seq, digest } = await world.put({ records: 'wf', in: ['b'], acknowledged: 4 });
+  const wanted = { region: 'a', epoch: 1, from: 1, snapshots };
+  expect(await recordFuzzyBase(world.reading(), { ...wanted, to: 4 })).toEqual({ kind: 'waits', reachedSeq: 2 });
+  expect(await recordFuzzyBase(world.reading(), { ...wanted, to: 2 })).toMatchObject({ kind: 'recorded', base: { to: 2 } });
+  close = async () => {
+    close = async () => null;
+    never.clear();
+    await world.open('local', ['b'], { end: { index, seq, digest }, full: ['b'] }, world.anotherLog());
+  };
+  expect(await recordFuzzyBase(world.reading(), { ...wanted, from: 1, to: 4 })).toMatchObject({ kind: 'waits' });
+});
+
 test('it is void when order was lost again while it was read, or its epoch ended before', async () => {
   const { world, image } = await gapped();
   await world.put({ records: 'gf', in: ['a'], acknowledged: 7 });

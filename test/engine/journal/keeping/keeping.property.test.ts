@@ -90,7 +90,7 @@ test(`what is listed is what can be recovered, byte for byte, in ${RUNS} journal
 }, 120_000);
 
 test('over stores in files, and over stores that are away every now and then or lose their answers', async () => {
-  for (const seed of seeds.slice(0, 6)) {
+  for (const seed of seeds.slice(0, 10)) {
     const root = mkdtempSync(path.join(tmpdir(), 'journal-'));
     const plan = seededFaults({ seed, chances: { unavailable: 0.02, 'lost-answer': 0.02 } });
     let isAway = true;

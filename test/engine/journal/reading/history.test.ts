@@ -117,6 +117,37 @@ test('the open epoch: a member that is silent is told, a batch that was acknowle
   expect(error).toMatchObject({ code: 'OBJECT_MISSING', details: { index: 1, soundSeq: 2 } });
 });
 
+test('a batch that is on its way has others behind it, and is no loss: the open epoch ends there for now', async () => {
+  const world = new SmallJournal(['a', 'b']);
+  await world.open('local', ['a', 'b']);
+  await world.put({ records: 'wf', in: ['a', 'b'], acknowledged: 2 });
+  const late = await world.put({ records: 'wf', in: [], acknowledged: 4 });
+  // The file has it, and all of it is acknowledged; the regions have not confirmed it.
+  await world.put({ records: 'wf', in: ['a'], acknowledged: 6, acknowledgedBatches: 1 });
+  expect(await read(world.reading())).toMatchObject({ batches: '1/0a', end: { mark: { next: 3 }, silent: [] }, error: null });
+  await world.stores.get('b')!.put(late.name, late.stored);
+  expect((await read(world.reading())).batches).toBe('1/0a 1/1b 1/2a');
+});
+
+test.each(['local', 'pair'] as const)('a batch that comes while it is looked what is behind it is read, mode %s', async (mode) => {
+  let come = async (): Promise<unknown> => null;
+  const world: SmallJournal = new SmallJournal(['a', 'b'], (_, store) => ({
+    ...store,
+    list: async (prefix, options) => {
+      await come();
+      return store.list(prefix, options);
+    },
+  }));
+  await world.open(mode, ['a', 'b']);
+  await world.put({ records: 'wf', in: ['a', 'b'], acknowledged: 0 });
+  come = async () => {
+    come = async () => null;
+    await world.put({ records: 'wf', in: ['a', 'b'], acknowledged: 2 });
+    await world.put({ records: '', in: ['a', 'b'], acknowledged: 4 });
+  };
+  expect(await read(world.reading())).toMatchObject({ batches: '1/0a 1/1a 1/2a', error: null });
+});
+
 test('without a pair the log is looked at again, and what has come to lie past an end is dropped', async () => {
   let takeOver = async (): Promise<unknown> => null;
   const world: SmallJournal = new SmallJournal(['a', 'b'], (_, store) => ({

@@ -20,6 +20,8 @@ export interface Put {
   readonly records: string | readonly JournalRecord[];
   readonly in: readonly string[];
   readonly acknowledged?: number;
+  /** Absent: those of a pair, of which all members hold what is acknowledged. */
+  readonly acknowledgedBatches?: number;
   readonly labelUs?: number;
   /** zstd level of the body; without it raw. */
   readonly level?: number;
@@ -29,6 +31,8 @@ interface Chain {
   index: number;
   next: number;
   digest: Uint8Array;
+  /** The last numbers of the epoch's batches. */
+  ends: readonly number[];
 }
 
 export class SmallJournal {
@@ -37,7 +41,7 @@ export class SmallJournal {
   readonly damage: Damage[] = [];
   readonly #random = createRandom(1);
   readonly #logStore = createMemoryStore();
-  #chain: Chain = { index: 0, next: 1, digest: Buffer.alloc(32) };
+  #chain: Chain = { index: 0, next: 1, digest: Buffer.alloc(32), ends: [] };
 
   /** `wrap`: how the journal that is read sees a region's store. */
   constructor(regions: readonly string[], wrap: (region: string, store: ObjectStore) => ObjectStore = (_, store) => store) {
@@ -71,20 +75,21 @@ export class SmallJournal {
     const epoch = await log.append(() => ({ ...entry, members: members.map((region) => ({ region, domain: region })) }));
     if (epoch === null) throw new Error('nothing was opened');
     const said = entry.end ?? end;
-    this.#chain = { index: 0, next: (said?.seq ?? 0) + 1, digest: said === null ? digest : Buffer.from(said.digest, 'hex') };
+    this.#chain = { index: 0, next: (said?.seq ?? 0) + 1, digest: said === null ? digest : Buffer.from(said.digest, 'hex'), ends: [] };
     return epoch;
   }
 
   /** Forms the next batch; answers its end. */
-  async put({ records, in: regions, acknowledged = 0, labelUs = 0, level }: Put) {
+  async put({ records, in: regions, acknowledged = 0, acknowledgedBatches, labelUs = 0, level }: Put) {
     const { epoch = 0 } = currentEpoch(this.journal.log.known()) ?? {};
-    const { index, next, digest } = this.#chain;
-    const notes = { epoch, index, first: next, before: digest, acknowledged, acknowledgedBatches: 0, labelUs, fold: Buffer.alloc(0) };
+    const { index, next, digest, ends } = this.#chain;
+    const byAll = acknowledgedBatches ?? ends.filter((end) => end <= acknowledged).length;
+    const notes = { epoch, index, first: next, before: digest, acknowledged, acknowledgedBatches: byAll, labelUs, fold: Buffer.alloc(0) };
     const some = typeof records === 'string' ? records.split('').map((letter, i) => recordOf(letter as Letter, next + i)) : records;
     const { stored, after } = formBatch(KEY, notes, some, { level: level ?? null, salt: this.#random.bytes(32) });
     for (const region of regions) await this.stores.get(region)!.put(batchName(epoch, index), stored, { ifAbsent: true });
     const seq = lastOf({ first: next, count: some.length });
-    this.#chain = { index: index + 1, next: seq + 1, digest: after };
+    this.#chain = { index: index + 1, next: seq + 1, digest: after, ends: [...ends, seq] };
     return { index, seq, digest: after.toString('hex'), stored, name: batchName(epoch, index) };
   }
 

@@ -12,7 +12,8 @@ import { describeWith } from '../stack/describe-with.ts';
 const MAIN = fileURLToPath(new URL('../../../src/faces/demo/main.ts', import.meta.url));
 /** Some 15 MB of files: enough for packs to be killed between. */
 const FILES = fileURLToPath(new URL('../../../node_modules/prettier', import.meta.url));
-const RUN_MS = 300_000;
+/** A minute and a half on a quiet machine. */
+const RUN_MS = 600_000;
 
 const reportSchema = z.object({
   ok: z.boolean(),
@@ -29,7 +30,7 @@ const reportSchema = z.object({
 
 const runDemo = (args: readonly string[]): Promise<{ readonly status: number; readonly stdout: string; readonly stderr: string }> =>
   new Promise((resolve) => {
-    const child = execFile(process.execPath, [MAIN, ...args], { maxBuffer: 16 << 20 }, (_, stdout, stderr) => {
+    const child = execFile(process.execPath, [MAIN, ...args], { maxBuffer: 16 << 20, timeout: RUN_MS - 30_000 }, (_, stdout, stderr) => {
       resolve({ status: child.exitCode ?? 128, stdout, stderr });
     });
   });

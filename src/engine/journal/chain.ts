@@ -74,8 +74,8 @@ export async function* walkChain(place: ChainPlace, mark: ChainMark): AsyncGener
 const LOOKED_AT_BEHIND = 8;
 
 /**
- * Heads of the batches behind a place. Where a chain seems to end, what they say was acknowledged tells a batch that was lost from one that has not
- * come yet: nothing behind it was put for long before it was acknowledged. What is damaged says nothing, unless `onDamage` minds.
+ * Heads of the batches behind a place. Where a chain seems to end, what they say that all members held tells a batch that was lost from one that
+ * has not come yet: nothing is put behind it for long before it is held. What is damaged says nothing, unless `onDamage` minds.
  */
 export async function* headsBehind(
   place: ChainPlace,

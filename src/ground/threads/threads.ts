@@ -69,6 +69,7 @@ export class Threads implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isEnding = true;
+    // Piscina's own close() ends the other threads when the first has nothing to do (5.3.2).
     await Promise.allSettled(this.#running);
     await this.#pool.destroy();
   }

@@ -30,13 +30,20 @@ const file = (bytes: Uint8Array): { readonly fd: number } & Disposable => {
 const key = { key: Buffer.alloc(32, 1), repositoryId: Buffer.alloc(16, 2) };
 
 test('what was asked for before the end is done, also by a thread that had only begun; afterwards nothing is taken', async () => {
-  using source = file(Buffer.alloc(EXTENT, 1));
-  const task = () => ({ slot: slotOf(), fd: source.fd, extentBytes: EXTENT, sizeBytes: EXTENT, extents: [0] });
-  const ending = new Threads({ count: 1 });
-  const asked = Array.from({ length: 10 }, () => ending.run('hash', task()));
-  await ending[Symbol.asyncDispose]();
-  expect((await Promise.all(asked)).map(({ readBytes }) => readBytes)).toEqual(asked.map(() => EXTENT));
-  await expect(ending.run('hash', task())).rejects.toThrow('after the end');
+  using source = file(Buffer.alloc(40 * EXTENT, 1));
+  const task = (count: number) => ({
+    ...{ slot: slotOf(), fd: source.fd, extentBytes: EXTENT, sizeBytes: 40 * EXTENT },
+    extents: Array.from({ length: count }, (_, extent) => extent),
+  });
+  for (const count of [1, 2]) {
+    const ending = new Threads({ count });
+    // One thread has much to do, and the others nothing any more.
+    const sizes = count === 1 ? [1, 1, 1, 40] : [40, 1];
+    const asked = Promise.allSettled(sizes.map((size) => ending.run('hash', task(size))));
+    await ending[Symbol.asyncDispose]();
+    expect(await asked).toMatchObject(sizes.map((size) => ({ status: 'fulfilled', value: { readBytes: size * EXTENT } })));
+    await expect(ending.run('hash', task(1))).rejects.toThrow('after the end');
+  }
 });
 
 describe('tasks on threads', () => {

@@ -42,30 +42,20 @@ export async function recordFuzzyBase(reading: Reading, wanted: FuzzyBase): Prom
   const begin = beginBefore(state, epoch, wanted);
   let at = begin;
   let reachedSeq = begin.next - 1;
-  try {
-    if (reachedSeq < to)
-      for await (const { head, mark } of readHistory(readingIn(reading, epoch, region), state, begin)) {
-        if (head.epoch !== number) break;
-        if (head.rows.some(({ kind, seq }) => kind === 'gap' && seq > from && seq <= to))
-          return { kind: 'void', why: 'order was lost again' };
-        reachedSeq = lastOf(head);
-        if (reachedSeq <= from) at = mark;
-        if (reachedSeq >= to) break;
-      }
-  } catch (error) {
-    // It was closed meanwhile, and others count as well: as of the next look.
-    const isClosed = (reading.journal.log.known().epochs.get(number)?.end ?? null) !== null;
-    if (epoch.end !== null || !isClosed) throw error;
-  }
+  const own: Reading = { ...reading, prefer: [region, ...reading.prefer], member: region };
+  if (reachedSeq < to)
+    for await (const { head, mark } of readHistory(own, state, begin)) {
+      if (head.epoch !== number) break;
+      if (head.rows.some(({ kind, seq }) => kind === 'gap' && seq > from && seq <= to))
+        return { kind: 'void', why: 'order was lost again' };
+      reachedSeq = lastOf(head);
+      if (reachedSeq <= from) at = mark;
+      if (reachedSeq >= to) break;
+    }
   if (reachedSeq < to) return { kind: 'waits', reachedSeq };
   const digest = Buffer.from(at.digest).toString('hex');
   const place = { epoch: number, index: at.index - 1, seq: at.next - 1, digest };
   return recordBase(reading.journal, { kind: 'BASE', region, snapshots, from, to, at: place });
-}
-
-function readingIn(reading: Reading, { end, members }: Epoch, region: string): Reading {
-  const others = end === null ? members.map((member) => member.region).filter((one) => one !== region) : [];
-  return { ...reading, prefer: [region, ...reading.prefer], lost: new Set([...reading.lost, ...others]) };
 }
 
 /** The newest place of that epoch that the region has a base for, or the epoch's beginning. */

@@ -12,7 +12,7 @@ import { headAt, headsBehind } from '../chain.ts';
 import { batchName, copyName } from '../object-names.ts';
 import type { Place } from '../sealed-object.ts';
 import type { Epoch, JournalState } from '../state.ts';
-import { askedFor, isDamage, isSilence, unheard, type Reading } from './reading.ts';
+import { askedFor, isDamage, isSilence, membersAsked, unheard, type Reading } from './reading.ts';
 
 /** Where a batch, or its head, was found. */
 export interface Found<T> {
@@ -83,16 +83,16 @@ export interface ToldBehind {
   readonly wasThere: boolean;
 }
 
-/** What batches behind a place say, in members that answer. */
-export async function toldBehind(reading: Reading, { epoch, members }: Epoch, index: number): Promise<ToldBehind> {
+/** What batches of an open epoch behind a place say, in members that answer. */
+export async function toldBehind(reading: Reading, epoch: Epoch, index: number): Promise<ToldBehind> {
   const { regions, key } = reading.journal;
   const options = reading.signal ? { signal: reading.signal } : {};
   const heads: BatchHead[] = [];
-  for (const { region } of members) {
-    const store = reading.lost.has(region) ? undefined : regions.get(region)?.store;
+  for (const region of membersAsked(reading, epoch)) {
+    const store = regions.get(region)?.store;
     if (store === undefined) continue;
     try {
-      for await (const head of headsBehind({ store, key, ...options }, { epoch, index })) heads.push(head);
+      for await (const head of headsBehind({ store, key, ...options }, { epoch: epoch.epoch, index })) heads.push(head);
     } catch (error) {
       if (!isSilence(error)) throw error;
     }

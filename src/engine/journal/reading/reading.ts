@@ -24,6 +24,8 @@ export interface Reading {
   readonly prefer: readonly string[];
   /** Regions that will not come back, as somebody has said: nobody waits for their answer. */
   readonly lost: ReadonlySet<string>;
+  /** Of an open epoch this member alone is asked; of closed ones everybody is. Absent: all members. */
+  readonly member?: string;
   /** Told of each damaged object that is met, once or more. */
   onDamage(damage: Damage): void;
   readonly signal?: AbortSignal;
@@ -46,6 +48,10 @@ export function regionsOf({ journal, lost }: Pick<Reading, 'journal' | 'lost'>, 
   return [...names].filter((name) => !lost.has(name)).sort();
 }
 
+/** Members of an open epoch that are asked. */
+export const membersAsked = ({ lost, member }: Pick<Reading, 'lost' | 'member'>, { members }: Epoch): readonly string[] =>
+  members.map(({ region }) => region).filter((region) => !lost.has(region) && (member === undefined || region === member));
+
 /** Regions in the order in which they are asked for a batch: those that hold it by the log before others, then as preferred. */
 export function askedFor(reading: Reading, state: JournalState, epoch: Epoch, index: number): readonly string[] {
   const holders = epoch.end === null ? epoch.members.map(({ region }) => region) : epoch.full;
@@ -54,7 +60,7 @@ export function askedFor(reading: Reading, state: JournalState, epoch: Epoch, in
     const holds = holders.includes(region) && isNeeded(state, region, epoch.epoch, index);
     return (holds ? 0 : 1000) + (preferred < 0 ? 500 : preferred);
   };
-  const could = epoch.end === null ? holders.filter((region) => !reading.lost.has(region)) : regionsOf(reading, state);
+  const could = epoch.end === null ? membersAsked(reading, epoch) : regionsOf(reading, state);
   return [...could].sort((a, b) => rank(a) - rank(b));
 }
 

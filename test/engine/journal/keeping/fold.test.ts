@@ -89,20 +89,21 @@ test('it waits for nobody but its own region, unless the epoch is closed while t
     },
   }));
   const bases = createMemoryBases('a', 1, 512);
-  const snapshots = [bases.keep(0, Buffer.alloc(512), { epoch: 1, from: 1, takenMs: 0, consistency: 'fuzzy' })];
+  const image = () => [bases.keep(0, Buffer.alloc(512), { epoch: 1, from: 1, takenMs: 0, consistency: 'fuzzy' })];
   await world.open('local', ['a', 'b']);
   never.add('b');
   await world.put({ records: 'gw', in: ['a'], acknowledged: 2 });
   const { index, seq, digest } = await world.put({ records: 'wf', in: ['b'], acknowledged: 4 });
-  const wanted = { region: 'a', epoch: 1, from: 1, snapshots };
-  expect(await recordFuzzyBase(world.reading(), { ...wanted, to: 4 })).toEqual({ kind: 'waits', reachedSeq: 2 });
-  expect(await recordFuzzyBase(world.reading(), { ...wanted, to: 2 })).toMatchObject({ kind: 'recorded', base: { to: 2 } });
+  const wanted = (to: number) => ({ region: 'a', epoch: 1, from: 1, to, snapshots: image() });
+  expect(await recordFuzzyBase(world.reading(), wanted(4))).toEqual({ kind: 'waits', reachedSeq: 2 });
+  expect(await recordFuzzyBase(world.reading(), wanted(2))).toMatchObject({ kind: 'recorded', base: { to: 2 } });
   close = async () => {
     close = async () => null;
     never.clear();
     await world.open('local', ['b'], { end: { index, seq, digest }, full: ['b'] }, world.anotherLog());
   };
-  expect(await recordFuzzyBase(world.reading(), { ...wanted, from: 1, to: 4 })).toMatchObject({ kind: 'waits' });
+  // The chain is there, in b; that a itself has no part in it is the log's to say.
+  expect(await recordFuzzyBase(world.reading(), wanted(4))).toMatchObject({ kind: 'refused' });
 });
 
 test('it is void when order was lost again while it was read, or its epoch ended before', async () => {
